@@ -1,0 +1,180 @@
+import {
+  CborCodec,
+  type ConnectionState,
+  type DriverContext,
+  FlatBufferCodec,
+  JsonCodec,
+  type LiveMessage,
+} from 'surrealdb';
+import type { SurrealEngine, Uuid } from 'surrealdb';
+import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
+import type { EmbeddedScheme } from './endpoint.js';
+import type { RpcCall, RpcTransport, SendOptions } from './rpc-transport.js';
+
+/** What `@surrealdb/node`'s engine offers beyond the interface: `send` is public there. */
+export type EmbeddedEngine = SurrealEngine & { send<Result>(call: RpcCall): Promise<Result> };
+
+/** How long `close()` waits for calls in flight before it frees the engine under them. */
+const DRAIN_MILLIS = 5_000;
+
+/**
+ * The engine of `@surrealdb/node` inside this process, behind the same interface as a socket. Its one epoch never
+ * ends. NOTE: authentication is switched off in it, an anonymous session is a superuser; everything above must hold R1
+ * by itself.
+ */
+export class EmbeddedTransport implements RpcTransport {
+  readonly engine: EmbeddedEngine;
+  readonly #requestTimeoutMillis: number;
+  readonly #pending = new Set<(error: Error) => void>();
+  readonly #liveLoops = new Set<() => void>();
+  #running = 0;
+  #drained: (() => void) | undefined;
+  #closed = false;
+
+  /**
+   * Opens the datastore.
+   * @throws InvalidOptionsError when `@surrealdb/node` is not installed
+   * @throws Error of the engine when the datastore cannot be opened (a directory in use by another process, …)
+   */
+  static async open(endpoint: { url: string; scheme: EmbeddedScheme }, requestTimeoutMillis: number) {
+    const { createNodeEngines } = await importEmbeddedEngine(endpoint.url);
+    const factory = createNodeEngines()[endpoint.scheme];
+    if (factory === undefined) throw new InvalidOptionsError(`@surrealdb/node offers no engine for ${endpoint.url}`);
+    const engine = factory(driverContext()) as EmbeddedEngine;
+    await opened(engine, endpoint.url);
+    return new EmbeddedTransport(engine, requestTimeoutMillis);
+  }
+
+  private constructor(engine: EmbeddedEngine, requestTimeoutMillis: number) {
+    this.engine = engine;
+    this.#requestTimeoutMillis = requestTimeoutMillis;
+  }
+
+  get epoch(): number {
+    return this.#closed ? 0 : 1;
+  }
+
+  get inFlight(): number {
+    return this.#running;
+  }
+
+  ready(): Promise<void> | undefined {
+    return this.#closed ? Promise.reject(closedError('not-sent')) : undefined;
+  }
+
+  async send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
+    if (this.#closed) throw closedError('not-sent');
+    const timeoutMillis = options?.timeoutMillis ?? this.#requestTimeoutMillis;
+    this.#running++;
+    const answer = this.engine.send<Result>(call).finally(() => this.#finished());
+    return await new Promise<Result>((resolve, reject) => {
+      let late = false;
+      const timer = setTimeout(() => {
+        late = true;
+        this.#pending.delete(settle);
+        reject(
+          new RequestTimeoutError(`The embedded SurrealDB did not answer "${call.method}" within ${timeoutMillis} ms`),
+        );
+      }, timeoutMillis);
+      const settle = (error: Error) => {
+        clearTimeout(timer);
+        this.#pending.delete(settle);
+        reject(error);
+      };
+      this.#pending.add(settle);
+      answer.then((result) => {
+        if (late) options?.onLateResult?.(result);
+        clearTimeout(timer);
+        this.#pending.delete(settle);
+        resolve(result);
+      }, settle);
+    });
+  }
+
+  onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {
+    const messages = this.engine.liveQuery(id)[Symbol.asyncIterator]();
+    const stop = () => {
+      this.#liveLoops.delete(stop);
+      void messages.return?.();
+    };
+    this.#liveLoops.add(stop);
+    void (async () => {
+      for (let next = await messages.next(); !next.done; next = await messages.next()) {
+        // The engine goes on delivering for a while after a live query ended: stopping means hearing nothing more.
+        if (this.#liveLoops.has(stop)) listener(next.value);
+      }
+    })();
+    return stop;
+  }
+
+  subscribe(): () => void {
+    // Never lost, never connected again: there is nothing to tell.
+    return () => undefined;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const stop of [...this.#liveLoops]) stop();
+    await this.#drain();
+    for (const fail of [...this.#pending]) fail(closedError('unknown'));
+    await this.engine.close();
+  }
+
+  #finished(): void {
+    this.#running--;
+    if (this.#running === 0) this.#drained?.();
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, DRAIN_MILLIS);
+      this.#drained = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+async function importEmbeddedEngine(url: string): Promise<typeof import('@surrealdb/node')> {
+  try {
+    return await import('@surrealdb/node');
+  } catch (cause) {
+    throw new InvalidOptionsError(
+      `The url ${url} runs SurrealDB inside this process, which needs the package @surrealdb/node. ` +
+        'Install it: npm install @surrealdb/node. Or give the ws:// url of a SurrealDB server.',
+      { cause },
+    );
+  }
+}
+
+function driverContext(): DriverContext {
+  let id = 0;
+  return {
+    options: {},
+    uniqueId: () => String(++id),
+    codecs: { cbor: new CborCodec({}), flatbuffer: new FlatBufferCodec({}), json: new JsonCodec({}) },
+  };
+}
+
+async function opened(engine: EmbeddedEngine, url: string): Promise<void> {
+  const stops: (() => void)[] = [];
+  try {
+    await new Promise<void>((resolve, reject) => {
+      stops.push(engine.subscribe('connected', resolve), engine.subscribe('error', reject));
+      // Of the state the engine reads the url alone.
+      engine.open({ url: new URL(url) } as ConnectionState);
+    });
+  } catch (error) {
+    await engine.close();
+    throw error;
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+function closedError(outcome: 'not-sent' | 'unknown'): ConnectionLostError {
+  return new ConnectionLostError('The embedded SurrealDB was closed by this application', { outcome });
+}

@@ -1,0 +1,159 @@
+import { CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
+import { ConnectionLostError } from '../surreal.errors.js';
+import { type Backoff, backoffDelay } from './backoff.js';
+import { redactUrl } from './endpoint.js';
+import { LiveNotifications } from './live-notifications.js';
+import { RpcSocket } from './rpc-socket.js';
+import type { RpcCall, RpcTransport, SendOptions, TransportListener } from './rpc-transport.js';
+
+export interface SocketTransportOptions {
+  /** Nodes of one cluster; after a failure the next one is tried. */
+  urls: readonly URL[];
+  /** Limit of a call that names none, and of one attempt to connect. */
+  requestTimeoutMillis: number;
+  backoff?: Backoff;
+}
+
+const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 5_000 };
+
+interface Waiter {
+  resolve: () => void;
+  reject: (error: Error) => void;
+  timer: NodeJS.Timeout;
+}
+
+/** A WebSocket that is kept up: opened at the first `ready()`, and again, with back-off, whenever it drops. */
+export class SocketTransport implements RpcTransport {
+  readonly #options: SocketTransportOptions;
+  readonly #codec = new CborCodec({});
+  readonly #live = new LiveNotifications();
+  readonly #listeners = new Set<TransportListener>();
+  readonly #waiters = new Set<Waiter>();
+  #socket: RpcSocket | undefined;
+  #epochs = 0;
+  #connecting = false;
+  #closed = false;
+  #pause: { timer: NodeJS.Timeout; end: () => void } | undefined;
+  #lastError: unknown;
+
+  constructor(options: SocketTransportOptions) {
+    this.#options = options;
+  }
+
+  get epoch(): number {
+    return this.#socket === undefined ? 0 : this.#epochs;
+  }
+
+  get inFlight(): number {
+    return this.#socket?.inFlight ?? 0;
+  }
+
+  ready(timeoutMillis = this.#options.requestTimeoutMillis): Promise<void> | undefined {
+    if (this.#socket?.isOpen) return undefined;
+    if (this.#closed)
+      return Promise.reject(this.#notSent('The connection to SurrealDB was closed by this application'));
+    if (!this.#connecting && this.#socket === undefined) void this.#connect();
+    return new Promise<void>((resolve, reject) => {
+      const waiter: Waiter = {
+        resolve,
+        reject,
+        timer: setTimeout(() => {
+          this.#waiters.delete(waiter);
+          reject(this.#notSent(`No connection to SurrealDB at ${this.#addresses()} within ${timeoutMillis} ms`));
+        }, timeoutMillis),
+      };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
+    if (!this.#socket?.isOpen) return Promise.reject(this.#notSent(`No connection to SurrealDB for "${call.method}"`));
+    return this.#socket.send(call, options?.timeoutMillis ?? this.#options.requestTimeoutMillis, options);
+  }
+
+  onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {
+    return this.#live.listen(id, listener);
+  }
+
+  subscribe(listener: TransportListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#pause !== undefined) {
+      clearTimeout(this.#pause.timer);
+      this.#pause.end();
+    }
+    this.#settleWaiters((waiter) => waiter.reject(this.#notSent('The connection to SurrealDB is being closed')));
+    await this.#socket?.close();
+  }
+
+  /** Tries the nodes in turn until one opens or the transport is closed. */
+  async #connect(): Promise<void> {
+    this.#connecting = true;
+    const { urls, requestTimeoutMillis, backoff = BACKOFF } = this.#options;
+    for (let attempt = 1; !this.#closed; attempt++) {
+      try {
+        const url = urls[(this.#epochs + attempt - 1) % urls.length] as URL;
+        this.#opened(await RpcSocket.open(url, this.#codec, requestTimeoutMillis));
+        break;
+      } catch (error) {
+        this.#lastError = error;
+        // Every node gets its turn before the first pause.
+        if (attempt % urls.length === 0) await this.#sleep(backoffDelay(backoff, attempt / urls.length));
+      }
+    }
+    this.#connecting = false;
+  }
+
+  #opened(socket: RpcSocket): void {
+    if (this.#closed) return void socket.close();
+    this.#epochs++;
+    this.#socket = socket;
+    socket.onNotification = (message) => this.#live.publish(message);
+    socket.onClosed = () => this.#dropped();
+    this.#settleWaiters((waiter) => waiter.resolve());
+    for (const listener of [...this.#listeners]) listener.connected?.();
+  }
+
+  #dropped(): void {
+    this.#socket = undefined;
+    for (const listener of [...this.#listeners]) listener.lost?.();
+    if (!this.#closed) void this.#connect();
+  }
+
+  #settleWaiters(settle: (waiter: Waiter) => void): void {
+    for (const waiter of this.#waiters) {
+      clearTimeout(waiter.timer);
+      settle(waiter);
+    }
+    this.#waiters.clear();
+  }
+
+  async #sleep(millis: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#pause = { timer: setTimeout(resolve, millis), end: resolve };
+    });
+    this.#pause = undefined;
+  }
+
+  #addresses(): string {
+    return this.#options.urls.map((url) => redactUrl(url.href)).join(', ');
+  }
+
+  #notSent(what: string): ConnectionLostError {
+    const why = this.#lastError === undefined ? '' : ` (${describeCause(this.#lastError)})`;
+    return new ConnectionLostError(`${what}${why}. The call was not sent; it may be tried again.`, {
+      outcome: 'not-sent',
+      cause: this.#lastError,
+    });
+  }
+}
+
+/** `connect ECONNREFUSED …`; Node wraps the attempts at several addresses in an AggregateError without a message. */
+export function describeCause(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(describeCause).join('; ');
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,80 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type HandleResources, SessionHandle } from '../session/session-handle.js';
+import type { ServerSession } from '../session/server-session.js';
+import type { SessionPool } from '../session/session-pool.js';
+import type { TokenSource } from '../session/token-source.js';
+import { CachedTenantStore } from '../tenant/cached-tenant-store.js';
+import type { TenantSide } from '../tenant/tenant-side.js';
+import type { Tenant } from '../tenant/tenant.js';
+import type { TenantSession } from './tenant-session.js';
+import type { UnitContext } from './unit-context.js';
+
+/** @internal what the module wires together */
+export interface TenancyResources extends HandleResources {
+  context: UnitContext;
+  pool: SessionPool<ServerSession>;
+  tokens: TokenSource;
+  tenants: () => Promise<TenantSide>;
+}
+
+/** Injection token of what the module wires together, for the classes that Nest makes again in other modules. */
+export const TENANCY_RESOURCES = Symbol.for('nestjs-surreal.resources');
+
+/** Units of work outside a request: jobs, cron, command lines, tests. */
+@Injectable()
+export class Tenancy {
+  readonly #resources: TenancyResources;
+
+  constructor(@Inject(TENANCY_RESOURCES) resources: TenancyResources) {
+    this.#resources = resources;
+  }
+
+  /**
+   * Runs `work` as a unit of work of a tenant: every `TenantSession` used inside is that tenant's, in whatever service.
+   * Units may be nested; the inner one has a session of its own. When it returns, all it held has been given back.
+   * @param tenant an identifier for the store, or a record
+   * @throws TenantInvalidError, TenantNotFoundError, TenantSuspendedError; whatever `work` throws
+   */
+  async run<Result>(tenant: string | Tenant, work: (db: TenantSession) => Promise<Result> | Result): Promise<Result> {
+    const admitted = await this.#admit(tenant);
+    return await this.#resources.context.run(admitted, (unit) => work(unit.session));
+  }
+
+  /**
+   * A session of one's own, on the server now. The caller ends it, by `detach()` or `await using`.
+   * @param tenant without one the session starts with nothing: free to `use()` and to sign in, every query refused until then
+   */
+  async attach(tenant?: string | Tenant): Promise<TenantSession> {
+    const admitted = tenant === undefined ? undefined : await this.#admit(tenant);
+    const handle = new SessionHandle(this.#resources, () => admitted);
+    try {
+      return await handle.attach();
+    } catch (error) {
+      await handle.close('The session could not be attached.');
+      throw error;
+    }
+  }
+
+  /** The running unit of work, if there is one and its tenant is known. */
+  current(): { tenant: Tenant; session: TenantSession } | undefined {
+    const unit = this.#resources.context.current;
+    return unit?.tenant === undefined || unit.hasEnded ? undefined : { tenant: unit.tenant, session: unit.session };
+  }
+
+  /**
+   * Closes a tenant's sessions and forgets its tokens and its cached record, now. Units of work that are running fail with
+   * SESSION_CLOSED at their next query; new ones start afresh from the store.
+   */
+  async evict(tenantId: string): Promise<void> {
+    const { pool, tokens, tenants } = this.#resources;
+    const { store } = await tenants();
+    if (store instanceof CachedTenantStore) store.forget(tenantId);
+    tokens.evict(tenantId);
+    await pool.evict(tenantId);
+  }
+
+  async #admit(tenant: string | Tenant): Promise<Tenant> {
+    const { resolver } = await this.#resources.tenants();
+    return typeof tenant === 'string' ? await resolver.find(tenant) : resolver.admit(tenant);
+  }
+}

@@ -1,0 +1,56 @@
+import { ContextMissingError } from '../surreal.errors.js';
+import { type HandleResources, SessionHandle } from '../session/session-handle.js';
+import type { Tenant } from '../tenant/tenant.js';
+
+/** One request, message, job or `tenancy.run()`: its tenant, once that is known, and its session. */
+export class UnitOfWork {
+  readonly #resources: HandleResources;
+  #tenant: Tenant | undefined;
+  #session: SessionHandle | undefined;
+  #hasEnded = false;
+
+  constructor(resources: HandleResources, tenant?: Tenant) {
+    this.#resources = resources;
+    this.#tenant = tenant;
+  }
+
+  get tenant(): Tenant | undefined {
+    return this.#tenant;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** The unit's one session. It may be handed out before the tenant is known, and refuses queries until then. */
+  get session(): SessionHandle {
+    if (this.#session === undefined) {
+      this.#session = new SessionHandle(this.#resources, () => this.#knownTenant());
+      if (this.#hasEnded) void this.#session.close('The unit of work is over.');
+    }
+    return this.#session;
+  }
+
+  /** Binds the unit to its tenant, once and for all. */
+  enter(tenant: Tenant): void {
+    if (this.#tenant !== undefined && this.#tenant.id !== tenant.id) {
+      throw new ContextMissingError(`This unit of work belongs to tenant "${this.#tenant.id}" already.`);
+    }
+    this.#tenant ??= tenant;
+  }
+
+  /** Closes the session. Safe to call twice; without a promise where there is nothing to wait for. */
+  end(): Promise<void> | undefined {
+    if (this.#hasEnded) return undefined;
+    this.#hasEnded = true;
+    return this.#session?.close('The unit of work is over.');
+  }
+
+  #knownTenant(): Tenant {
+    if (this.#tenant !== undefined) return this.#tenant;
+    throw new ContextMissingError(
+      'No tenant is known for this request yet. Put TenantGuard on the handler (or register it as APP_GUARD), before ' +
+        'anything that queries; a handler with @SkipTenant() has no tenant session.',
+    );
+  }
+}

@@ -1,0 +1,35 @@
+export {
+  SurrealModule,
+  InjectSurreal,
+  InjectRequestSession,
+  SURREAL,
+  type SurrealOptionsFactory,
+} from './surreal.module.js';
+export type { SurrealModuleOptions, TenantsOptions, SessionsOptions } from './surreal.options.js';
+export * from './surreal.errors.js';
+
+export type { Tenant, TenantCredentials, UserCredentials, JwtCredentials, JwtAlgorithm } from './tenant/tenant.js';
+export {
+  fromHeader,
+  fromSubdomain,
+  fromHost,
+  fromPath,
+  fromQuery,
+  fromUser,
+  fromTenantId,
+  type TenantStrategy,
+  type TenantStrategyFunction,
+  type TenantStrategyInput,
+} from './tenant/tenant-strategy.js';
+export { fromToken, type TokenStrategyOptions } from './tenant/token-strategy.js';
+export { TenantStore, InMemoryTenantStore } from './tenant/tenant-store.js';
+export type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
+
+export { TenantSession, CurrentTenant } from './context/tenant-session.js';
+export type { TenantTransaction } from './session/tenant-transaction.js';
+export { TenantGuard, SkipTenant } from './context/tenant.guard.js';
+export { Tenancy } from './context/tenancy.js';
+export { SurrealExceptionFilter } from './context/surreal-exception.filter.js';
+
+// What applications need of the SDK, of the copy that this library uses (the SDK ships an ESM and a CommonJS one).
+export { BoundQuery, DateTime, Decimal, Duration, RecordId, RecordIdRange, ServerError, StringRecordId, surql, Surreal, Table, Uuid } from 'surrealdb'; // prettier-ignore

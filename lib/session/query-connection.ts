@@ -1,0 +1,109 @@
+import { ChannelIterator, Duration, type LiveMessage, parseRpcError, type QueryChunk } from 'surrealdb';
+import type { BoundQuery, Uuid } from 'surrealdb';
+import { TransactionConflictError } from '../surreal.errors.js';
+import { translateDatabaseError } from './database-errors.js';
+
+/** One statement's result as the RPC answers it. */
+export interface RpcQueryResult {
+  status: 'OK' | 'ERR';
+  time: string;
+  result: unknown;
+  type?: 'live' | 'kill' | 'other';
+  kind?: string;
+  details?: Record<string, unknown> | null;
+}
+
+/** By which road queries leave: a lease, or a transaction on it. */
+export interface QueryRoad {
+  query(bound: BoundQuery): Promise<RpcQueryResult[]>;
+  onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
+  /** Calls back when a new socket is up; live queries of the SDK then start again. */
+  onReconnect(listener: () => void): () => void;
+}
+
+/** When `.retry()` on a query tries again; the SDK's own test knows only the structured error of 3.1 and later. */
+const RETRY = {
+  enabled: false,
+  attempts: 5,
+  retryDelay: 10,
+  retryDelayMax: 1_000,
+  retryDelayMultiplier: 2,
+  retryDelayJitter: 0.5,
+  retryable: (error: unknown) => error instanceof TransactionConflictError,
+};
+
+/**
+ * What the SDK's query builders take for their connection. The builders know a session and a transaction of their own;
+ * those are ignored here: the road alone decides where a query goes, at the moment it is sent.
+ */
+export class QueryConnection {
+  readonly status = 'connected';
+  readonly retry = RETRY;
+  readonly #road: QueryRoad;
+
+  constructor(road: QueryRoad) {
+    this.#road = road;
+  }
+
+  /** The builders wait for this before each query; whether there is a connection is seen to when it is sent. */
+  async ready(): Promise<void> {}
+
+  async *query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
+    const results = await this.#road.query(bound);
+    for (const [index, result] of results.entries()) yield toChunk<T>(result, index);
+  }
+
+  liveQuery(id: Uuid): AsyncIterable<LiveMessage> {
+    const channel = new ChannelIterator<LiveMessage>(() => stop());
+    const stop = this.#road.onLive(id, (message) => channel.submit(message));
+    return channel;
+  }
+
+  /** Servers that lack any of them were refused at start. */
+  assertFeature(): void {}
+
+  /** The SDK's live queries ask for `connected`, to start again after a reconnect; they start by themselves at first. */
+  subscribe(event: string, listener: () => void): () => void {
+    return event === 'connected' ? this.#road.onReconnect(listener) : () => undefined;
+  }
+
+  /** Where the SDK reports that a live query could not be started again. Its subscriber hears nothing more. */
+  propagateError(): void {}
+}
+
+function toChunk<T>(result: RpcQueryResult, query: number): QueryChunk<T> {
+  const isList = Array.isArray(result.result);
+  const chunk: QueryChunk<T> = {
+    query,
+    batch: 0,
+    kind: isList && result.status === 'OK' ? 'batched-final' : 'single',
+    stats: statistics(result.time),
+  };
+  if (result.status === 'ERR')
+    chunk.error = translateDatabaseError(serverError(result)) as NonNullable<typeof chunk.error>;
+  else {
+    chunk.result = (isList ? result.result : [result.result]) as T[];
+    if (result.type !== undefined) chunk.type = result.type;
+  }
+  return chunk;
+}
+
+/** Most callers never look at the statistics, and parsing a duration costs more than the rest of a chunk. */
+function statistics(time: string): NonNullable<QueryChunk<unknown>['stats']> {
+  return {
+    recordsReceived: -1,
+    bytesReceived: -1,
+    recordsScanned: -1,
+    bytesScanned: -1,
+    get duration() {
+      return Duration.parseFloat(time);
+    },
+  };
+}
+
+function serverError({ result, kind, details }: RpcQueryResult): Error {
+  // A statement's `details` repeat the error's own kind around the details proper.
+  const inner = details?.kind === kind && typeof details?.details === 'object' ? details.details : details;
+  const options = { code: 0, message: String(result), ...(kind === undefined ? {} : { kind }) };
+  return parseRpcError({ ...options, details: inner as Record<string, unknown> | null });
+}

@@ -1,0 +1,53 @@
+import { ServerError, type Uuid } from 'surrealdb';
+import type { RpcTransport } from '../connection/rpc-transport.js';
+import { NotAllowedError, TenantSigninFailedError } from '../surreal.errors.js';
+import type { Tenant } from '../tenant/tenant.js';
+import { assertTenantPrincipal, enterDatabase, readIdentity } from './identity.js';
+import type { TokenSource } from './token-source.js';
+
+/** What sessions are made with. */
+export interface SessionResources {
+  transport: RpcTransport;
+  tokens: TokenSource;
+  /** How long a session may take to be attached and signed in, waiting for a reconnect included. */
+  prepareTimeoutMillis: number;
+}
+
+/**
+ * Signs an attached session in as its tenant, and looks where and as whom the server sees it. A token that was seen to
+ * lead there once leads there always, so the look is taken once per token.
+ * @throws TenantSigninFailedError when the tenant's credentials do not open its database
+ */
+export async function signInTenant(resources: SessionResources, session: Uuid, tenant: Tenant): Promise<void> {
+  const { transport, tokens } = resources;
+  const authenticate = (token: string) => transport.send({ method: 'authenticate', params: [token], session });
+  let token = await tokens.get(tenant);
+  try {
+    await authenticate(token.value);
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    // Refused: the key was rotated, the user redefined, the clock is off. One fresh token may do.
+    tokens.discard(tenant, token);
+    token = await tokens.get(tenant);
+    await authenticate(token.value).catch((cause: unknown) => {
+      throw cause instanceof ServerError ? tokens.refuse(tenant, token, cause) : cause;
+    });
+  }
+  const { credentials } = tenant;
+  if (credentials.type === 'user' && (credentials.level ?? 'database') !== 'database') {
+    await enterDatabase(transport, session, tenant).catch((cause: unknown) => {
+      throw cause instanceof NotAllowedError ? cannotEnter(tenant, cause) : cause;
+    });
+  } else if (token.verified) return;
+  assertTenantPrincipal(tenant, await readIdentity(transport, session));
+  tokens.accept(tenant, token);
+}
+
+function cannotEnter(tenant: Tenant, cause: NotAllowedError): TenantSigninFailedError {
+  return new TenantSigninFailedError(
+    `Tenant "${tenant.id}" signed in but cannot enter its database. ${cause.message}`,
+    {
+      cause,
+    },
+  );
+}

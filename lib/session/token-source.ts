@@ -1,0 +1,107 @@
+import { LRUCache } from 'lru-cache';
+import { type Backoff, backoffDelay } from '../connection/backoff.js';
+import type { SigninChannel } from '../connection/signin-channel.js';
+import { describeCause } from '../connection/socket-transport.js';
+import { ConnectionLostError, RequestTimeoutError, TenantSigninFailedError } from '../surreal.errors.js';
+import { principalKey, type Tenant } from '../tenant/tenant.js';
+import { obtainToken, tokenExpiry } from './credentials.js';
+
+export interface SessionToken {
+  readonly value: string;
+  /** Milliseconds since 1970; Infinity when it never ends. */
+  readonly expiresAt: number;
+  /** From when on it is replaced at its next use, in milliseconds since 1970. */
+  readonly renewAt: number;
+  /** Set once a session that it signed in was seen on the server to be where, and who, it should be (R1). */
+  verified: boolean;
+}
+
+interface Entry {
+  token?: SessionToken;
+  pending?: Promise<SessionToken>;
+  /** The last sign-in was refused; until then nobody tries again (R6: argon2 is everybody's time). */
+  refused?: { error: TenantSigninFailedError; until: number; attempts: number };
+}
+
+/** How many principals' tokens are kept; the least recently used goes first and costs a sign-in when it comes back. */
+const MAX_TOKENS = 10_000;
+const REFUSED_BACKOFF: Backoff = { firstMillis: 500, maxMillis: 30_000 };
+/** A token is replaced this long before it ends, or at nine tenths of its life, whichever is later. */
+const RENEW_MARGIN_MILLIS = 60_000;
+
+/** The tokens of tenants: one sign-in per principal and token life, however many ask at once. No timers. */
+export class TokenSource {
+  readonly #signins: SigninChannel;
+  readonly #entries = new LRUCache<string, Entry>({ max: MAX_TOKENS });
+
+  constructor(signins: SigninChannel) {
+    this.#signins = signins;
+  }
+
+  /**
+   * @throws TenantSigninFailedError when the credentials do not work, without asking the server again for a while
+   * @throws ConnectionLostError, RequestTimeoutError when the server could not be asked
+   */
+  async get(tenant: Tenant): Promise<SessionToken> {
+    const key = principalKey(tenant);
+    let entry = this.#entries.get(key);
+    if (entry === undefined) this.#entries.set(key, (entry = {}));
+    if (entry.token !== undefined && Date.now() < entry.token.renewAt) return entry.token;
+    if (entry.refused !== undefined && Date.now() < entry.refused.until) throw entry.refused.error;
+    return await (entry.pending ??= this.#obtain(tenant, entry));
+  }
+
+  /** Forgets a token that the server refused; one that has been replaced meanwhile stays. */
+  discard(tenant: Tenant, token: SessionToken): void {
+    const entry = this.#entries.get(principalKey(tenant));
+    if (entry?.token === token) delete entry.token;
+  }
+
+  /**
+   * Takes note that the server refused a token fresh from a sign-in (or from the key): as with a refused sign-in, nobody
+   * tries again for a while.
+   * @returns the error to throw
+   */
+  refuse(tenant: Tenant, token: SessionToken, cause: Error): TenantSigninFailedError {
+    this.discard(tenant, token);
+    return this.#refused(tenant, this.#entries.get(principalKey(tenant)) ?? {}, cause);
+  }
+
+  /** Takes note that the server let the token in, where and as whom it should. */
+  accept(tenant: Tenant, token: SessionToken): void {
+    token.verified = true;
+    delete this.#entries.get(principalKey(tenant))?.refused;
+  }
+
+  /** Forgets all tokens of a tenant, and whoever waits for one gets it but leaves no trace. */
+  evict(tenantId: string): void {
+    for (const key of [...this.#entries.keys()]) if (key.startsWith(`${tenantId}\u0000`)) this.#entries.delete(key);
+  }
+
+  async #obtain(tenant: Tenant, entry: Entry): Promise<SessionToken> {
+    try {
+      const value = await obtainToken(tenant, this.#signins);
+      const expiresAt = tokenExpiry(value);
+      const life = expiresAt - Date.now();
+      const renewAt = expiresAt === Infinity ? Infinity : expiresAt - Math.min(RENEW_MARGIN_MILLIS, life / 10);
+      return (entry.token = { value, expiresAt, renewAt, verified: false });
+    } catch (cause) {
+      if (cause instanceof ConnectionLostError || cause instanceof RequestTimeoutError) throw cause;
+      throw this.#refused(tenant, entry, cause);
+    } finally {
+      delete entry.pending;
+    }
+  }
+
+  #refused(tenant: Tenant, entry: Entry, cause: unknown): TenantSigninFailedError {
+    const attempts = (entry.refused?.attempts ?? 0) + 1;
+    const error = new TenantSigninFailedError(
+      `The credentials of tenant "${tenant.id}" do not open namespace "${tenant.namespace}", database ` +
+        `"${tenant.database}" (${describeCause(cause)}). Check that the user or access method is defined there and that ` +
+        'the tenant store has its present password or key.',
+      { cause },
+    );
+    entry.refused = { error, attempts, until: Date.now() + backoffDelay(REFUSED_BACKOFF, attempts) };
+    return error;
+  }
+}

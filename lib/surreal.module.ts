@@ -1,0 +1,145 @@
+import {
+  ConfigurableModuleBuilder,
+  type DynamicModule,
+  Inject,
+  Module,
+  type NestModule,
+  type OnApplicationShutdown,
+  type Provider,
+  Scope,
+} from '@nestjs/common';
+import { ApplicationConfig, HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { SurrealConnection } from './connection/surreal-connection.js';
+import { currentSession } from './context/current-session.js';
+import { openUnitsForRequests } from './context/http-units.js';
+import { SurrealExceptionFilter } from './context/surreal-exception.filter.js';
+import { Tenancy, TENANCY_RESOURCES, type TenancyResources } from './context/tenancy.js';
+import { TenantSession } from './context/tenant-session.js';
+import { TenantGuard } from './context/tenant.guard.js';
+import { UnitContext } from './context/unit-context.js';
+import { ServerSession } from './session/server-session.js';
+import { SessionPool } from './session/session-pool.js';
+import { TokenSource } from './session/token-source.js';
+import { resolveOptions, type ResolvedOptions, SURREAL_OPTIONS, type SurrealModuleOptions } from './surreal.options.js';
+import { tenantSide } from './tenant/tenant-side.js';
+import { TenantStore } from './tenant/tenant-store.js';
+
+/** Injection token of the SDK's connection. A symbol: the SDK ships an ESM and a CommonJS copy of its class. */
+export const SURREAL = Symbol.for('nestjs-surreal.Surreal');
+/** Injection token behind `@InjectRequestSession()`. */
+const REQUEST_SESSION = Symbol.for('nestjs-surreal.requestSession');
+
+/** Injects the SDK's connection, signed in as the service itself: the central side, for provisioning and registries. */
+export const InjectSurreal = (): PropertyDecorator & ParameterDecorator => Inject(SURREAL);
+
+/**
+ * Injects this request's session as an object that stays this request's wherever it is passed. It makes the provider, and
+ * all that depend on it, request-scoped, which Nest builds anew for each request; `TenantSession` does not.
+ */
+export const InjectRequestSession = (): PropertyDecorator & ParameterDecorator => Inject(REQUEST_SESSION);
+
+/** `create…` is what a class given to `forRootAsync({ useClass | useExisting })` implements. */
+export interface SurrealOptionsFactory {
+  createSurrealOptions(): SurrealModuleOptions | Promise<SurrealModuleOptions>;
+}
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<SurrealModuleOptions>()
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createSurrealOptions')
+    .build();
+
+const providers: Provider[] = [
+  { provide: SURREAL_OPTIONS, inject: [MODULE_OPTIONS_TOKEN], useFactory: resolveOptions },
+  { provide: SurrealConnection, inject: [SURREAL_OPTIONS], useFactory: SurrealConnection.open },
+  { provide: SURREAL, inject: [SurrealConnection], useFactory: ({ surreal }: SurrealConnection) => surreal },
+  { provide: TENANCY_RESOURCES, inject: [SURREAL_OPTIONS, SurrealConnection, ModuleRef], useFactory: makeResources },
+  { provide: UnitContext, inject: [TENANCY_RESOURCES], useFactory: ({ context }: TenancyResources) => context },
+  Tenancy,
+  TenantGuard,
+  {
+    provide: TenantStore,
+    inject: [TENANCY_RESOURCES],
+    // The store may be a provider of the application that is made after this one: it is looked up when it is asked.
+    useFactory: ({ tenants }: TenancyResources): TenantStore => ({
+      findByIdentifier: async (identifier) => (await tenants()).store.findByIdentifier(identifier),
+    }),
+  },
+  { provide: TenantSession, inject: [UnitContext], useFactory: currentSession },
+  {
+    provide: REQUEST_SESSION,
+    inject: [UnitContext],
+    scope: Scope.REQUEST,
+    useFactory: (context: UnitContext) => context.require().session,
+  },
+  {
+    provide: SurrealExceptionFilter,
+    inject: [SURREAL_OPTIONS, ApplicationConfig, HttpAdapterHost],
+    useFactory: (options: ResolvedOptions, config: ApplicationConfig, host: HttpAdapterHost) => {
+      const filter = new SurrealExceptionFilter(host);
+      // Registered here and not as APP_FILTER, since only the resolved options say whether it is wanted.
+      if (options.exceptionFilter) config.addGlobalFilter(filter);
+      return filter;
+    },
+  },
+];
+
+/**
+ * Makes an application multi-tenant on SurrealDB. Import it once, in the root module, with `forRoot` or `forRootAsync`;
+ * what it provides is available everywhere.
+ */
+@Module({
+  providers,
+  exports: [SURREAL, Tenancy, TenantGuard, TenantStore, TenantSession, REQUEST_SESSION, TENANCY_RESOURCES],
+})
+export class SurrealModule extends ConfigurableModuleClass implements NestModule, OnApplicationShutdown {
+  static override forRoot(options: typeof OPTIONS_TYPE): DynamicModule {
+    return { ...super.forRoot(options), global: true };
+  }
+
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return { ...super.forRootAsync(options), global: true };
+  }
+
+  readonly #connection: SurrealConnection;
+  readonly #resources: TenancyResources;
+  readonly #host: HttpAdapterHost;
+
+  constructor(
+    connection: SurrealConnection,
+    @Inject(TENANCY_RESOURCES) resources: TenancyResources,
+    host: HttpAdapterHost,
+  ) {
+    super();
+    this.#connection = connection;
+    this.#resources = resources;
+    this.#host = host;
+  }
+
+  /** Nest calls this before it sets up routes, whatever they are: units of work are opened in front of all of them. */
+  configure(): void {
+    openUnitsForRequests(this.#host.httpAdapter, this.#resources.context);
+  }
+
+  /** Called by Nest once the HTTP server is closed, so requests have ended. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.#resources.context.close();
+    await this.#resources.pool.close();
+    await this.#connection.close();
+  }
+}
+
+function makeResources(
+  options: ResolvedOptions,
+  connection: SurrealConnection,
+  moduleRef: ModuleRef,
+): TenancyResources {
+  const { requestTimeoutMillis } = options;
+  const { sessions: transport, signins } = connection;
+  const tokens = new TokenSource(signins);
+  const sessionResources = { transport, tokens, prepareTimeoutMillis: requestTimeoutMillis };
+  const pool = new SessionPool(options.sessions, (tenant, own) => new ServerSession(sessionResources, tenant, own));
+  const handleResources = { pool, transport, signins, requestTimeoutMillis };
+  const context = new UnitContext(handleResources);
+  return { ...handleResources, context, pool, tokens, tenants: tenantSide(options.tenants, moduleRef) };
+}

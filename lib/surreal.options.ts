@@ -1,0 +1,172 @@
+import type { InjectionToken, Type } from '@nestjs/common';
+import { InvalidOptionsError } from './surreal.errors.js';
+import type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
+import type { TenantStore } from './tenant/tenant-store.js';
+import type { TenantStrategyInput } from './tenant/tenant-strategy.js';
+
+export interface SurrealModuleOptions {
+  /**
+   * `ws://` or `wss://` of a server (SurrealDB 3 or later), a list of them for the nodes of one cluster, or an engine
+   * inside this process: `mem://`, `surrealkv://DIR`, `rocksdb://DIR` (needs the package `@surrealdb/node`).
+   */
+  url: string | string[];
+  /** The service's own sign-in, as a user ON ROOT. It belongs to the central connection alone, never to a tenant. */
+  authentication?: { username: string; password: string };
+  /** Namespace of the central connection. Give it together with `database`. */
+  namespace?: string;
+  /** Database of the central connection. */
+  database?: string;
+  /** Needed for anything with tenants; without it the module gives a central connection alone. */
+  tenants?: TenantsOptions;
+  sessions?: SessionsOptions;
+  /** Limit of every call to the database, waiting for a reconnect included, in milliseconds. Default 30,000. */
+  requestTimeoutMillis?: number;
+  /** How long the application's start waits for the database, in milliseconds. Default 30,000. */
+  connectTimeoutMillis?: number;
+  /** Whether errors of the database and of this library become HTTP answers by themselves. Default true. */
+  exceptionFilter?: boolean;
+}
+
+export interface TenantsOptions {
+  /** How to find out which tenant a request is for, in the order in which they are asked. */
+  strategies: TenantStrategyInput[];
+  /** Who knows the tenants: an object, a class for Nest to create, or the token of a provider. */
+  store: TenantStore | Type<TenantStore> | InjectionToken;
+  /** Ask all strategies, and refuse a request in which two name different tenants. Default true. */
+  crossCheck?: boolean;
+  /** Remember the store's answers. Default false: the store is asked for every request. */
+  cache?: boolean | TenantCacheOptions;
+}
+
+export interface SessionsOptions {
+  /** How many sessions there may be on the server at once. Default 10,000. */
+  max?: number;
+  /** A session that nobody used for this long is closed, in milliseconds. Default 300,000. */
+  idleTimeoutMillis?: number;
+  /** A session older than this gets no new units of work: how long a right that was taken away goes on. Default 3,600,000. */
+  maxLifetimeMillis?: number;
+  /** How long a unit of work waits for a session when `max` are in use, in milliseconds. Default 5,000. */
+  acquireTimeoutMillis?: number;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions extends SurrealModuleOptions {
+  sessions: Required<SessionsOptions>;
+  requestTimeoutMillis: number;
+  connectTimeoutMillis: number;
+  exceptionFilter: boolean;
+}
+
+/** Injection token of the resolved options. */
+export const SURREAL_OPTIONS = Symbol.for('nestjs-surreal.options');
+
+const SESSIONS: Required<SessionsOptions> = {
+  max: 10_000,
+  idleTimeoutMillis: 300_000,
+  maxLifetimeMillis: 3_600_000,
+  acquireTimeoutMillis: 5_000,
+};
+
+/**
+ * Checks the options and fills in the defaults.
+ * @throws InvalidOptionsError naming the option that is missing, unknown or of the wrong form
+ */
+export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
+  assertObject('SurrealModule.forRoot()', options);
+  assertKeys('', options, {
+    url: isUrl,
+    authentication: isAuthentication,
+    namespace: isText,
+    database: isText,
+    tenants: isObject,
+    sessions: isObject,
+    requestTimeoutMillis: isDuration,
+    connectTimeoutMillis: isDuration,
+    exceptionFilter: isBoolean,
+  });
+  if (options.url === undefined)
+    throw new InvalidOptionsError('Option "url" is missing. Give the address of SurrealDB.');
+  if ((options.namespace === undefined) !== (options.database === undefined)) {
+    throw new InvalidOptionsError('Options "namespace" and "database" go together. Give both or neither.');
+  }
+  if (options.tenants !== undefined) assertTenants(options.tenants);
+  assertKeys('sessions.', options.sessions ?? {}, {
+    max: isCount,
+    idleTimeoutMillis: isDuration,
+    maxLifetimeMillis: isDuration,
+    acquireTimeoutMillis: isDuration,
+  });
+  return {
+    ...options,
+    sessions: { ...SESSIONS, ...options.sessions },
+    requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
+    connectTimeoutMillis: options.connectTimeoutMillis ?? 30_000,
+    exceptionFilter: options.exceptionFilter ?? true,
+  };
+}
+
+function assertTenants(tenants: TenantsOptions): void {
+  assertKeys('tenants.', tenants, {
+    strategies: isStrategies,
+    store: isStore,
+    crossCheck: isBoolean,
+    cache: (value) =>
+      typeof value === 'boolean' || isObject(value) === undefined ? undefined : 'true, false or an object',
+  });
+  for (const name of ['strategies', 'store'] as const) {
+    if (tenants[name] === undefined) throw new InvalidOptionsError(`Option "tenants.${name}" is missing.`);
+  }
+  if (typeof tenants.cache === 'object') {
+    assertKeys('tenants.cache.', tenants.cache, { ttlMillis: isDuration, negativeTtlMillis: isDuration, max: isCount });
+  }
+}
+
+/** Says what an option should have been; undefined when it is right. */
+type Check = (value: unknown) => string | undefined;
+
+const isText: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a non-empty string');
+const isBoolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+const isObject: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
+const isCount: Check = (value) =>
+  Number.isInteger(value) && (value as number) > 0 ? undefined : 'a whole number above 0';
+/** setTimeout counts in 31 bits: longer ones would fire at once. */
+const isDuration: Check = (value) =>
+  typeof value === 'number' && value > 0 && value < 2 ** 31
+    ? undefined
+    : 'a number of milliseconds above 0 and below 2^31';
+const isUrl: Check = (value) => {
+  const urls = Array.isArray(value) ? value : [value];
+  return urls.every((url) => isText(url) === undefined) ? undefined : 'a url or a list of urls';
+};
+const isAuthentication: Check = (value) => {
+  const { username, password } = (value ?? {}) as Record<string, unknown>;
+  return isText(username) === undefined && isText(password) === undefined ? undefined : '{ username, password }';
+};
+const isStrategies: Check = (value) => {
+  const isStrategy = (one: unknown) =>
+    typeof one === 'function' || typeof (one as { identify?: unknown })?.identify === 'function';
+  const isList = Array.isArray(value) && value.length > 0 && value.every(isStrategy);
+  return isList ? undefined : 'a non-empty list of strategies (fromHeader(…), a function, or a class with identify())';
+};
+const isStore: Check = (value) =>
+  ['function', 'string', 'symbol'].includes(typeof value) ||
+  typeof (value as { findByIdentifier?: unknown } | null)?.findByIdentifier === 'function'
+    ? undefined
+    : 'an object with findByIdentifier(), a class, or an injection token';
+
+function assertObject(name: string, value: unknown): void {
+  if (isObject(value) !== undefined) throw new InvalidOptionsError(`${name} needs an object of options.`);
+}
+
+/** Every key must be known, and every value that is given must pass its check. Values are not shown: one is a password. */
+function assertKeys(prefix: string, options: object, checks: Record<string, Check>): void {
+  for (const [key, value] of Object.entries(options)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
+    if (check === undefined) {
+      const known = Object.keys(checks).map((name) => prefix + name);
+      throw new InvalidOptionsError(`Option "${prefix}${key}" is unknown. Known are: ${known.join(', ')}.`);
+    }
+    const expected = value === undefined ? undefined : check(value);
+    if (expected !== undefined) throw new InvalidOptionsError(`Option "${prefix}${key}" must be ${expected}.`);
+  }
+}

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { inspect } from 'node:util';
+
+/** One customer of the application: where its data lives and how to get in. */
+export interface Tenant {
+  /** What strategies identify and stores look up; stable for the life of the tenant. */
+  id: string;
+  namespace: string;
+  database: string;
+  /** Enters the tenant's database. Never shown by `inspect()` or JSON once the library has handed the tenant on. */
+  credentials: TenantCredentials;
+  /** A `suspended` tenant's requests are refused with TENANT_SUSPENDED. Default `active`. */
+  status?: 'active' | 'suspended';
+  /** Whatever the application wants to know of its tenant; carried along untouched. */
+  metadata?: Record<string, unknown>;
+}
+
+/** How the library signs in as a tenant. */
+export type TenantCredentials = UserCredentials | JwtCredentials;
+
+/** A system user: `DEFINE USER … ON DATABASE PASSWORD …`. A sign-in costs the server 50 to 120 ms (argon2). */
+export interface UserCredentials {
+  type: 'user';
+  username: string;
+  password: string;
+  /**
+   * Where the user is defined; default `database`. Users of a higher level reach more than their tenant's data, and
+   * each of their sessions costs two to four messages more.
+   */
+  level?: 'database' | 'namespace' | 'root';
+}
+
+/**
+ * A token that the library mints for `DEFINE ACCESS … ON DATABASE TYPE JWT ALGORITHM … KEY …`: a system user of the
+ * given roles, without argon2.
+ */
+export interface JwtCredentials {
+  type: 'jwt';
+  /** Name of the access method. */
+  access: string;
+  /** The shared secret for HS256/384/512, else the private key as PKCS #8 PEM. */
+  key: string;
+  /** Must be the one the access method is defined with. Default `HS512`. */
+  algorithm?: JwtAlgorithm;
+  roles: readonly ('Owner' | 'Editor' | 'Viewer')[];
+}
+
+/** The algorithms that SurrealDB verifies. */
+export const JWT_ALGORITHMS = [
+  'HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'EdDSA',
+] as const; // prettier-ignore
+export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
+
+/**
+ * A copy of a store's tenant that can be logged: its credentials are there to be read, but neither JSON nor `inspect()`
+ * shows them (R7). It is frozen, so nobody can move a running unit of work to other data.
+ */
+export function sealTenant(tenant: Tenant): Tenant {
+  const { credentials, ...visible } = tenant;
+  const sealed = Object.defineProperties({ ...credentials }, REDACTION);
+  return Object.freeze(
+    Object.defineProperty({ ...visible }, 'credentials', { value: Object.freeze(sealed) }),
+  ) as Tenant;
+}
+
+const REDACTION: PropertyDescriptorMap = {
+  toJSON: { value: () => '[redacted]' },
+  [inspect.custom]: { value: () => '[redacted]' },
+};
+
+/** Whether two records of a store say the same; a changed one must not be served from what was made of the other. */
+export function sameTenant(a: Tenant, b: Tenant): boolean {
+  return shallowEqual(a, b) && shallowEqual(a.credentials, b.credentials);
+}
+
+/** Compares own values, all but the credentials of a tenant: those are a level of their own. */
+function shallowEqual(a: object, b: object): boolean {
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  const keys = Object.keys(left).filter((key) => key !== 'credentials');
+  if (keys.length !== Object.keys(right).filter((key) => key !== 'credentials').length) return false;
+  return keys.every((key) => sameValue(left[key], right[key]));
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, index) => item === b[index]);
+  return a === b;
+}
+
+const fingerprints = new WeakMap<Tenant, string>();
+
+/**
+ * Names whom a tenant's sessions are signed in as: same string, same principal. It changes with the namespace, the
+ * database and every part of the credentials, and tells nothing of them.
+ */
+export function principalKey(tenant: Tenant): string {
+  let key = fingerprints.get(tenant);
+  if (key === undefined) {
+    const { namespace, database, credentials } = tenant;
+    const parts = Object.entries(credentials).filter(([, value]) => typeof value !== 'function');
+    const text = JSON.stringify([namespace, database, parts.sort(([a], [b]) => (a < b ? -1 : 1))]);
+    key = `${tenant.id}\u0000${createHash('sha256').update(text).digest('base64url')}`;
+    fingerprints.set(tenant, key);
+  }
+  return key;
+}
