@@ -1,4 +1,4 @@
-import { CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
+import { CborCodec, type LiveMessage, UnexpectedConnectionError, type Uuid } from 'surrealdb';
 import { ConnectionLostError } from '../surreal.errors.js';
 import { type Backoff, backoffDelay } from './backoff.js';
 import { redactUrl } from './endpoint.js';
@@ -152,8 +152,12 @@ export class SocketTransport implements RpcTransport {
   }
 }
 
-/** `connect ECONNREFUSED …`; Node wraps the attempts at several addresses in an AggregateError without a message. */
+/**
+ * What went wrong, in the words of whoever knows: Node wraps the attempts at several addresses in an AggregateError without
+ * a message, the SDK an engine's own words in an UnexpectedConnectionError.
+ */
 export function describeCause(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(describeCause).join('; ');
+  if (error instanceof UnexpectedConnectionError && error.cause !== undefined) return describeCause(error.cause);
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,7 +1,12 @@
 import { setTimeout } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { Surreal } from 'surrealdb';
-import { InvalidOptionsError, SessionsUnsupportedError, SurrealModuleError } from '../surreal.errors.js';
+import {
+  ConnectionLostError,
+  InvalidOptionsError,
+  SessionsUnsupportedError,
+  SurrealModuleError,
+} from '../surreal.errors.js';
 import { backoffDelay } from './backoff.js';
 import { CentralEngine } from './central-engine.js';
 import { EmbeddedTransport } from './embedded-transport.js';
@@ -102,14 +107,34 @@ export class SurrealConnection {
 
   async #connect(): Promise<void> {
     const { connectTimeoutMillis, authentication } = this.#options;
-    await Promise.all([this.#central.ready(connectTimeoutMillis), this.sessions.ready(connectTimeoutMillis)]);
-    this.#version = await serverVersion(this.#central);
+    this.#version = await this.#firstContact(Date.now() + connectTimeoutMillis).catch((cause: unknown) => {
+      if (!(cause instanceof ConnectionLostError)) throw cause;
+      throw new ConnectionLostError(
+        `${describeCause(cause)} Is SurrealDB running there (surreal start), and can this machine reach it?`,
+        { outcome: 'not-sent', cause },
+      );
+    });
     if (this.#central instanceof EmbeddedTransport && authentication !== undefined) {
       await ensureRootUser(this.#central, authentication);
     }
     await this.#connectCentral();
     // The SDK gives up for good when the server refuses its restore; a service does not.
     this.surreal.subscribe('disconnected', () => void this.#recoverCentral());
+  }
+
+  /** The server's version, as soon as it answers: a proxy in front of a server that is not up yet takes calls and drops them. */
+  async #firstContact(deadline: number): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const millis = deadline - Date.now();
+        await Promise.all([this.#central.ready(millis), this.sessions.ready(millis)]);
+        return await serverVersion(this.#central);
+      } catch (error) {
+        const delay = backoffDelay(RECONNECT, attempt);
+        if (!(error instanceof ConnectionLostError) || Date.now() + delay >= deadline) throw error;
+        await setTimeout(delay);
+      }
+    }
   }
 
   async #connectCentral(): Promise<void> {
@@ -163,16 +188,35 @@ async function embedded(
   endpoint: Extract<Endpoint, { type: 'embedded' }>,
   options: ConnectionOptions,
 ): Promise<Transports> {
-  const transport = await EmbeddedTransport.open(endpoint, options.requestTimeoutMillis).catch((cause: unknown) => {
-    if (cause instanceof SurrealModuleError) throw cause;
-    throw new InvalidOptionsError(
-      `The embedded SurrealDB could not open ${redactUrl(endpoint.url)}: ${describeCause(cause)}. ` +
-        'Check that the directory can be written and that no other process has it open.',
-      { cause },
-    );
-  });
+  const transport = await openDatastore(endpoint, options);
   const signins = await SigninChannel.onEmbedded(transport);
   return { central: transport, sessions: transport, signins, all: [transport] };
+}
+
+/** An engine that was closed, also one of a process that has just ended, lets go of its directory a moment later. */
+const LOCK_MILLIS = 5_000;
+
+async function openDatastore(
+  endpoint: Extract<Endpoint, { type: 'embedded' }>,
+  { requestTimeoutMillis, connectTimeoutMillis }: ConnectionOptions,
+): Promise<EmbeddedTransport> {
+  const deadline = Date.now() + Math.min(connectTimeoutMillis, LOCK_MILLIS);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await EmbeddedTransport.open(endpoint, requestTimeoutMillis);
+    } catch (cause) {
+      if (cause instanceof SurrealModuleError) throw cause;
+      if (describeCause(cause).includes('locked') && Date.now() < deadline) {
+        await setTimeout(backoffDelay(RECONNECT, attempt));
+        continue;
+      }
+      throw new InvalidOptionsError(
+        `The embedded SurrealDB could not open ${redactUrl(endpoint.url)}: ${describeCause(cause)}. ` +
+          'Check that the directory can be written and that no other process has it open.',
+        { cause },
+      );
+    }
+  }
 }
 
 async function serverVersion(transport: RpcTransport): Promise<string> {

@@ -4,6 +4,7 @@ import {
   InvalidValueError,
   NotAllowedError,
   RequestTimeoutError,
+  SessionClosedError,
   SessionExpiredError,
   type SurrealModuleError,
   TransactionConflictError,
@@ -39,6 +40,11 @@ export function isExpiredSession(error: unknown): boolean {
 }
 
 function structured(error: ServerError): SurrealModuleError | undefined {
+  if (isUnknownSession(error)) {
+    return new SessionClosedError('The server does not know this session any more: it was closed meanwhile.', {
+      cause: error,
+    });
+  }
   switch (error.kind) {
     case 'AlreadyExists':
       return new AlreadyExistsError('The database has such a record already.', { cause: error });

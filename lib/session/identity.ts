@@ -13,21 +13,21 @@ export interface Identity {
   user: string | undefined;
 }
 
-const IDENTITY = 'RETURN { ns: session::ns(), db: session::db(), ac: $session.ac, rd: $session.rd, id: $token.ID }';
+// The variables as a whole: reading a field of one needs a selected namespace.
+const IDENTITY = 'RETURN { ns: session::ns(), db: session::db(), session: $session, token: $token }';
 
 interface IdentityRow {
   ns?: string;
   db?: string;
-  ac?: string;
-  rd?: unknown;
-  id?: string;
+  session?: { ac?: string; rd?: unknown };
+  token?: { ID?: string };
 }
 
 /** Asks the server. One message. */
 export async function readIdentity(transport: RpcTransport, session: Uuid): Promise<Identity> {
-  const row = await runStatement<IdentityRow>(transport, session, IDENTITY);
-  const isSystemUser = row.ac === undefined && row.rd === undefined;
-  return { namespace: row.ns, database: row.db, access: row.ac, user: isSystemUser ? row.id : undefined };
+  const { ns, db, session: { ac, rd } = {}, token } = await runStatement<IdentityRow>(transport, session, IDENTITY);
+  const isSystemUser = ac === undefined && rd === undefined;
+  return { namespace: ns, database: db, access: ac, user: isSystemUser ? token?.ID : undefined };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { ServerError, Uuid } from 'surrealdb';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import { isUnknownSession } from './database-errors.js';
 import { assertInside, enterDatabase, readIdentity } from './identity.js';
 import { type SessionResources, signInTenant } from './sign-in.js';
 
@@ -164,8 +165,8 @@ export class ServerSession {
   }
 
   /**
-   * Does what must be done on one socket, on the next one if it drops: of a socket that is gone nothing is left, so
-   * nothing is done twice.
+   * Does what must be done on one socket, on the next one if it drops: of a socket that is gone, and of a session that the
+   * server has forgotten, nothing is left, so nothing is done twice.
    */
   async #untilDone(work: () => Promise<void>): Promise<void> {
     const deadline = Date.now() + this.#resources.prepareTimeoutMillis;
@@ -176,7 +177,10 @@ export class ServerSession {
         try {
           return await work();
         } catch (error) {
-          if (!(error instanceof ConnectionLostError) || Date.now() >= deadline) throw asNotSent(error);
+          this.#assertOpen();
+          if (isUnknownSession(error)) this.lost();
+          else if (!(error instanceof ConnectionLostError)) throw error;
+          if (Date.now() >= deadline) throw asNotSent(error);
         }
       }
     } finally {

@@ -2,6 +2,7 @@ import { ServerError, type Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import { NotAllowedError, TenantSigninFailedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import { isUnknownSession } from './database-errors.js';
 import { assertTenantPrincipal, enterDatabase, readIdentity } from './identity.js';
 import type { TokenSource } from './token-source.js';
 
@@ -25,12 +26,12 @@ export async function signInTenant(resources: SessionResources, session: Uuid, t
   try {
     await authenticate(token.value);
   } catch (error) {
-    if (!(error instanceof ServerError)) throw error;
+    if (!isRefusal(error)) throw error;
     // Refused: the key was rotated, the user redefined, the clock is off. One fresh token may do.
     tokens.discard(tenant, token);
     token = await tokens.get(tenant);
     await authenticate(token.value).catch((cause: unknown) => {
-      throw cause instanceof ServerError ? tokens.refuse(tenant, token, cause) : cause;
+      throw isRefusal(cause) ? tokens.refuse(tenant, token, cause) : cause;
     });
   }
   const { credentials } = tenant;
@@ -41,6 +42,11 @@ export async function signInTenant(resources: SessionResources, session: Uuid, t
   } else if (token.verified) return;
   assertTenantPrincipal(tenant, await readIdentity(transport, session));
   tokens.accept(tenant, token);
+}
+
+/** Whether it is the token that the server objects to. */
+function isRefusal(error: unknown): error is ServerError {
+  return error instanceof ServerError && !isUnknownSession(error);
 }
 
 function cannotEnter(tenant: Tenant, cause: NotAllowedError): TenantSigninFailedError {

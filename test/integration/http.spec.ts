@@ -1,8 +1,46 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Body, Controller, Get, Injectable, Post, UseGuards } from '@nestjs/common';
-import { CurrentTenant, InjectRequestSession, SkipTenant, Table, type Tenant, TenantGuard, TenantSession } from 'nestjs-surreal';
-import { listen, moduleOptions, type Platform } from '../support/application.js';
-import { type Database, defineTenant, startDatabase } from '../support/surreal.js';
+import { createHmac } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import {
+  Body,
+  type CanActivate,
+  Controller,
+  ForbiddenException,
+  Get,
+  Injectable,
+  Param,
+  Post,
+  Query,
+  StreamableFile,
+  UseGuards,
+} from '@nestjs/common';
+import {
+  CurrentTenant,
+  fromHeader,
+  fromPath,
+  fromQuery,
+  fromToken,
+  InjectRequestSession,
+  RecordId,
+  SkipTenant,
+  Table,
+  Tenancy,
+  type Tenant,
+  TenantGuard,
+  TenantSession,
+} from 'nestjs-surreal';
+import { Readable } from 'node:stream';
+import { listen, moduleOptions, type Platform, TenantMap } from '../support/application.js';
+import {
+  asRoot,
+  type Database,
+  defineTenant,
+  faultsOf,
+  hasFaults,
+  itWithFaults,
+  startDatabase,
+} from '../support/surreal.js';
 
 @Injectable()
 class NoteService {
@@ -11,12 +49,30 @@ class NoteService {
   async list() {
     return await this.db.select<{ text: string }>(new Table('note'));
   }
+
+  /** What is still allowed `millis` after the request's end. */
+  later(millis: number): Promise<unknown> {
+    return sleep(millis).then(() => this.db.query('RETURN 1'));
+  }
 }
 
 @Injectable()
 class RequestNotes {
   constructor(@InjectRequestSession() readonly db: TenantSession) {}
 }
+
+@Injectable()
+class RefusingGuard implements CanActivate {
+  constructor(private readonly db: TenantSession) {}
+
+  async canActivate(): Promise<boolean> {
+    await this.db.set('refused', true);
+    throw new ForbiddenException();
+  }
+}
+
+/** What handlers left running, for the tests to look at. */
+const background: Promise<unknown>[] = [];
 
 @Controller('notes')
 @UseGuards(TenantGuard)
@@ -29,9 +85,14 @@ class NoteController {
   }
 
   @Post()
-  async create(@TenantSession() db: TenantSession, @Body() body: { text: string }) {
-    const [note] = await db.create<{ text: string }>(new Table('note')).content(body);
+  async create(@TenantSession() db: TenantSession, @Body() { text }: { text: string }) {
+    const [note] = await db.create<{ text: string }>(new Table('note')).content({ text });
     return note?.text;
+  }
+
+  @Get('one')
+  async one(@TenantSession() db: TenantSession) {
+    return await db.query('RETURN session::db()');
   }
 
   @Get('tenant')
@@ -39,10 +100,73 @@ class NoteController {
     return tenant;
   }
 
+  @Get('throws')
+  async throws(@TenantSession() db: TenantSession) {
+    await db.set('x', 1);
+    await db.begin();
+    throw new Error('of the handler');
+  }
+
+  @Get('refused')
+  @UseGuards(RefusingGuard)
+  refused() {
+    return 'never';
+  }
+
+  @Get('slow')
+  async slow(@TenantSession() db: TenantSession) {
+    await db.set('x', 1);
+    await sleep(200);
+    background.push(Promise.resolve(db.query('RETURN 1')));
+    return 'done';
+  }
+
+  @Get('stream')
+  async stream(@TenantSession() db: TenantSession) {
+    await db.set('mark', 'streamed');
+    const read = async function* () {
+      for (let row = 0; row < 3; row++) {
+        await sleep(30);
+        const [mark] = await db.query<[string]>('RETURN $mark');
+        yield `${mark}\n`;
+      }
+    };
+    return new StreamableFile(Readable.from(read()));
+  }
+
+  @Get('forgotten')
+  forgotten() {
+    background.push(this.notes.later(50));
+    return 'answered';
+  }
+
   @Get('health')
   @SkipTenant()
   health() {
     return 'ok';
+  }
+
+  @Get('skipped-but-queries')
+  @SkipTenant()
+  async skippedButQueries() {
+    return await this.notes.list();
+  }
+
+  @Get('duplicate')
+  async duplicate(@TenantSession() db: TenantSession) {
+    const id = new RecordId('note', 'twice');
+    await db.upsert(id).content({ text: 'secret text of the record' });
+    return await db.create(id).content({ text: 'again' });
+  }
+
+  @Get('invalid')
+  async invalid(@TenantSession() db: TenantSession) {
+    return await db.create(new Table('strict')).content({ age: -1 });
+  }
+
+  @Get('forbidden')
+  async forbidden(@TenantSession() db: TenantSession) {
+    return await db.query('DEFINE USER x ON DATABASE PASSWORD "x"');
   }
 }
 
@@ -57,19 +181,63 @@ class RequestController {
   }
 }
 
+@Controller('unguarded')
+class UnguardedController {
+  constructor(private readonly notes: NoteService) {}
+
+  @Get('parameter')
+  parameter(@TenantSession() db: TenantSession) {
+    return db.isClosed;
+  }
+
+  @Get('service')
+  async service() {
+    return await this.notes.list();
+  }
+}
+
+@Controller('t/:tenant')
+@UseGuards(TenantGuard)
+class PathController {
+  @Get()
+  tenant(@CurrentTenant() tenant: Tenant, @Param('tenant') path: string, @Query('tenant') query?: string) {
+    return { tenant: tenant.id, path, query };
+  }
+}
+
+const KEY = 'the key of the tokens in these tests, long enough for HS256';
+
+function token(claims: object, key = KEY, header: object = { alg: 'HS256', typ: 'JWT' }): string {
+  const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
+  const text = `${encode(header)}.${encode(claims)}`;
+  return `${text}.${createHmac('sha256', key).update(text).digest('base64url')}`;
+}
+
 describe.each<Platform>(['express', 'fastify'])('an application on %s', (platform) => {
   let database: Database;
   let app: Awaited<ReturnType<typeof listen>>;
+  let store: TenantMap;
   let acme: Tenant;
   let globex: Tenant;
 
   beforeAll(async () => {
     database = await startDatabase();
-    acme = await defineTenant(database.admin, { id: 'acme' });
+    acme = await defineTenant(database.admin, {
+      id: 'acme',
+      schema: 'DEFINE TABLE strict SCHEMAFULL; DEFINE FIELD age ON strict TYPE int ASSERT $value >= 0',
+    });
     globex = await defineTenant(database.admin, { id: 'globex', type: 'jwt' });
-    app = await listen(moduleOptions(database, [acme, globex]), {
+    store = new TenantMap(acme, globex);
+    store.tenants.set('frozen', { ...globex, id: 'frozen', status: 'suspended' });
+    const strategies = [
+      fromHeader('x-tenant-id'),
+      fromPath('tenant'),
+      fromQuery('tenant'),
+      fromToken({ claim: 'tid', key: KEY }),
+    ];
+    app = await listen(moduleOptions(database, store, { tenants: { strategies, store } }), {
       platform,
-      controllers: [NoteController, RequestController],
+      controllers: [NoteController, RequestController, UnguardedController, PathController],
       providers: [NoteService, RequestNotes],
     });
   });
@@ -77,22 +245,215 @@ describe.each<Platform>(['express', 'fastify'])('an application on %s', (platfor
     await app?.app.close();
     await database?.stop();
   });
+  beforeEach(() => {
+    background.length = 0;
+  });
 
-  const request = async (tenant: string | undefined, path: string, body?: object) => {
+  const send = async (path: string, headers: Record<string, string> = {}, body?: object) => {
     const response = await fetch(app.url + path, {
       method: body ? 'POST' : 'GET',
-      headers: { ...(tenant === undefined ? {} : { 'x-tenant-id': tenant }), 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...headers },
       ...(body ? { body: JSON.stringify(body) } : {}),
     });
     const text = await response.text();
-    return { status: response.status, body: text.startsWith('{') || text.startsWith('[') ? JSON.parse(text) : text, text };
+    const body_: unknown = /^[[{]/.test(text) ? JSON.parse(text) : text;
+    return { status: response.status, body: body_, text, headers: response.headers };
   };
+  const as = (tenant: string) => ({ 'x-tenant-id': tenant });
 
   it('keeps the notes of two tenants apart', async () => {
-    expect((await request('acme', '/notes', { text: 'of acme' })).status).toBe(201);
-    expect((await request('globex', '/notes', { text: 'of globex' })).status).toBe(201);
-    expect((await request('acme', '/notes')).body).toEqual(['of acme']);
-    expect((await request('globex', '/notes')).body).toEqual(['of globex']);
-    expect((await request('acme', '/request')).body).toMatchObject([{ text: 'of acme' }]);
+    expect((await send('/notes', as('acme'), { text: 'of acme' })).status).toBe(201);
+    expect((await send('/notes', as('globex'), { text: 'of globex' })).status).toBe(201);
+    expect((await send('/notes', as('acme'))).body).toEqual(['of acme']);
+    expect((await send('/notes', as('globex'))).body).toEqual(['of globex']);
+    expect((await send('/request', as('acme'))).body).toMatchObject([{ text: 'of acme' }]);
+    expect((await send('/request', as('globex'))).body).toMatchObject([{ text: 'of globex' }]);
+  });
+
+  it('keeps them apart when they ask at the same time', async () => {
+    const tenants = [acme, globex];
+    const paths = ['/notes', '/request'];
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, index) =>
+        send(paths[index % 2] as string, as((tenants[(index >> 1) % 2] as Tenant).id)),
+      ),
+    );
+    for (const [index, { text }] of answers.entries()) {
+      expect(text).toContain((index >> 1) % 2 ? 'of globex' : 'of acme');
+      expect(text).not.toContain((index >> 1) % 2 ? 'of acme' : 'of globex');
+    }
+  });
+
+  itWithFaults('R9: 1,000 requests with one query each are 1,000 query messages and no other', async () => {
+    const server = faultsOf(database);
+    await Promise.all([send('/notes/one', as('acme')), send('/notes/one', as('globex'))]);
+    server.clearRequests();
+    for (let round = 0; round < 20; round++) {
+      await Promise.all(
+        Array.from({ length: 50 }, (_, index) => send('/notes/one', as(index % 2 ? 'acme' : 'globex'))),
+      );
+    }
+    expect([server.count('query'), server.count()]).toEqual([1_000, 1_000]);
+  });
+
+  it('R7: shows a tenant without its credentials', async () => {
+    const { body, text } = await send('/notes/tenant', as('acme'));
+    expect(body).toEqual({ id: 'acme', namespace: acme.namespace, database: 'main' });
+    expect(text).not.toContain('secret of');
+  });
+
+  it('lets a handler with @SkipTenant() pass, and gives it no session', async () => {
+    expect((await send('/notes/health')).body).toBe('ok');
+    expect(await send('/notes/skipped-but-queries')).toMatchObject({ status: 500, body: { code: 'CONTEXT_MISSING' } });
+  });
+
+  it.each(['/unguarded/parameter', '/unguarded/service'])(
+    'R1: gives no session without the guard: %s',
+    async (path) => {
+      expect(await send(path, as('acme'))).toMatchObject({ status: 500, body: { code: 'CONTEXT_MISSING' } });
+    },
+  );
+
+  describe('the end of a request', () => {
+    const sessions = async () => (hasFaults ? await faultsOf(database).sessions() : 0);
+    const openTransactions = async () => (hasFaults ? await faultsOf(database).openTransactions() : 0);
+
+    it.each([
+      ['the handler throws', '/notes/throws', 500],
+      ['a later guard refuses', '/notes/refused', 403],
+    ])('R8: gives everything back when %s', async (_case, path, status) => {
+      await send('/notes/one', as('acme'));
+      const before = await sessions();
+      const answers = await Promise.all(Array.from({ length: 20 }, () => send(path, as('acme'))));
+      expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 20 }, () => status));
+      await settles(sessions, before);
+      await settles(openTransactions, 0);
+    });
+
+    it('R3, R8: gives everything back when the client goes away in the middle', async () => {
+      await send('/notes/one', as('acme'));
+      const before = await sessions();
+      const client = httpRequest(`${app.url}/notes/slow`, { headers: as('acme') });
+      client.on('error', () => undefined);
+      client.end();
+      await sleep(60);
+      client.destroy();
+      await settles(() => Promise.resolve(background.length), 1);
+      await expect(background[0]).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+      await settles(sessions, before);
+    });
+
+    it('R8: keeps the session while the answer streams, and gives it back then', async () => {
+      await send('/notes/one', as('acme'));
+      const before = await sessions();
+      expect((await send('/notes/stream', as('acme'))).text).toBe('streamed\n'.repeat(3));
+      await settles(sessions, before);
+    });
+
+    it('R3: refuses a query from a forgotten timer', async () => {
+      expect((await send('/notes/forgotten', as('acme'))).body).toBe('answered');
+      await expect(background[0]).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+    });
+  });
+
+  describe('errors of the database', () => {
+    it.each([
+      ['/notes/duplicate', 409, 'ALREADY_EXISTS'],
+      ['/notes/invalid', 422, 'INVALID_VALUE'],
+      ['/notes/forbidden', 403, 'NOT_ALLOWED'],
+    ])('%s is %i %s', async (path, status, code) => {
+      const { status: answered, body, text } = await send(path, as('acme'));
+      expect([answered, body]).toEqual([status, expect.objectContaining({ statusCode: status, code })]);
+      expect(text).not.toMatch(/secret text|note:|-1/);
+    });
+
+    it('names the field of a value that the schema refuses', async () => {
+      expect((await send('/notes/invalid', as('acme'))).body).toMatchObject({ field: 'age' });
+    });
+  });
+
+  describe('bad input', () => {
+    const refused: [string, string, Record<string, string>, number, string][] = [
+      ['no tenant at all', '/notes', {}, 400, 'TENANT_NOT_IDENTIFIED'],
+      ['an empty identifier', '/notes', as(''), 400, 'TENANT_INVALID'],
+      ['one of 10 kB', '/notes', as('a'.repeat(10_000)), 400, 'TENANT_INVALID'],
+      ['unicode', `/notes?tenant=${encodeURIComponent('äcme')}`, {}, 400, 'TENANT_INVALID'],
+      ['quotes', '/notes', as(`ac'me"`), 400, 'TENANT_INVALID'],
+      ['slashes', '/notes', as('a/b'), 400, 'TENANT_INVALID'],
+      ['..', '/notes', as('a..b'), 400, 'TENANT_INVALID'],
+      ['NUL', `/notes?tenant=${encodeURIComponent('ac\u0000me')}`, {}, 400, 'TENANT_INVALID'],
+      ['SurrealQL', '/notes', as('acme; REMOVE DATABASE main'), 400, 'TENANT_INVALID'],
+      ['__proto__', '/notes', as('__proto__'), 404, 'TENANT_NOT_FOUND'],
+      ['a header sent twice', '/notes', { 'x-tenant-id': 'acme, globex' }, 400, 'TENANT_INVALID'],
+      ['a parameter sent twice', '/notes?tenant=acme&tenant=globex', {}, 400, 'TENANT_INVALID'],
+      ['an unknown tenant', '/notes', as('initech'), 404, 'TENANT_NOT_FOUND'],
+      ['a suspended tenant', '/notes', as('frozen'), 403, 'TENANT_SUSPENDED'],
+      ['two strategies that disagree', '/notes?tenant=globex', as('acme'), 403, 'TENANT_MISMATCH'],
+      ['a path against a header', '/t/globex', as('acme'), 403, 'TENANT_MISMATCH'],
+      ['a claim against a header', '/notes', { ...as('acme'), authorization: `Bearer ${token({ tid: 'globex' })}` }, 403, 'TENANT_MISMATCH'],
+      ['a forged claim', '/notes', { authorization: `Bearer ${token({ tid: 'acme' }, 'another key')}` }, 401, 'UNAUTHENTICATED'],
+      ['a claim signed by nobody', '/notes', { authorization: `Bearer ${token({ tid: 'acme' }, KEY, { alg: 'none' })}` }, 401, 'UNAUTHENTICATED'],
+      ['an expired token', '/notes', { authorization: `Bearer ${token({ tid: 'acme', exp: 1 })}` }, 401, 'UNAUTHENTICATED'],
+      ['a token without the claim', '/notes', { authorization: `Bearer ${token({})}` }, 401, 'UNAUTHENTICATED'],
+      ['a claim that is no string', '/notes', { authorization: `Bearer ${token({ tid: ['acme'] })}` }, 401, 'UNAUTHENTICATED'],
+    ]; // prettier-ignore
+
+    it.each(refused)('%s is refused, and nothing is sent', async (_case, path, headers, status, code) => {
+      database.server?.clearRequests();
+      const { status: answered, body } = await send(path, headers);
+      expect([answered, body]).toEqual([status, { statusCode: status, code, message: expect.any(String) }]);
+      expect(database.server?.count() ?? 0).toBe(0);
+    });
+
+    it('agreeing strategies pass', async () => {
+      const headers = { ...as('acme'), authorization: `Bearer ${token({ tid: 'acme' })}` };
+      expect((await send('/t/acme?tenant=acme', headers)).body).toEqual({
+        tenant: 'acme',
+        path: 'acme',
+        query: 'acme',
+      });
+    });
+  });
+
+  it('a tenant whose password is wrong gets 503, says nothing of it, and harms nobody', async () => {
+    store.tenants.set('broken', {
+      ...acme,
+      id: 'broken',
+      credentials: { type: 'user', username: 'nobody', password: 'pa55' },
+    });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => send('/notes', as('broken'))));
+    for (const { status, body, text } of answers) {
+      expect([status, body]).toEqual([503, expect.objectContaining({ code: 'TENANT_SIGNIN_FAILED' })]);
+      expect(text).not.toMatch(/pa55|nobody|ns_/);
+    }
+    expect((await send('/notes/one', as('acme'))).status).toBe(200);
+  });
+
+  it('R2: what a request sets, no other request of the tenant sees', async () => {
+    await send('/notes/stream', as('acme'));
+    const marks = await app.app.get(Tenancy).run('acme', (db) => db.query('RETURN $mark'));
+    expect(marks).toEqual([undefined]);
+    expect(await asRoot(database.admin, acme, 'RETURN 1')).toEqual([1]);
   });
 });
+
+describe('exceptionFilter: false', () => {
+  it("leaves errors to the application's own filters", async () => {
+    const database = await startDatabase();
+    const acme = await defineTenant(database.admin, { id: 'acme' });
+    const options = moduleOptions(database, new TenantMap(acme), { exceptionFilter: false });
+    const { app, url } = await listen(options, { controllers: [NoteController], providers: [NoteService] });
+    const response = await fetch(`${url}/notes`, { headers: { 'x-tenant-id': 'nobody' } });
+    expect([response.status, await response.json()]).toEqual([
+      500,
+      { statusCode: 500, message: 'Internal server error' },
+    ]);
+    await app.close();
+    await database.stop();
+  });
+});
+
+async function settles(read: () => Promise<number>, expected: number): Promise<void> {
+  for (let tries = 0; tries < 200 && (await read()) !== expected; tries++) await sleep(10);
+  expect(await read()).toBe(expected);
+}

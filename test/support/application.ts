@@ -2,8 +2,23 @@ import type { Server } from 'node:http';
 import type { DynamicModule, INestApplication, Type } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { InMemoryTenantStore, fromHeader, SurrealModule, type SurrealModuleOptions, type Tenant } from 'nestjs-surreal';
+import { fromHeader, SurrealModule, type SurrealModuleOptions, type Tenant, type TenantStore } from 'nestjs-surreal';
 import type { Database } from './surreal.js';
+
+/** A store whose tenants a test can change, and which counts how often it is asked. */
+export class TenantMap implements TenantStore {
+  readonly tenants = new Map<string, Tenant>();
+  asked = 0;
+
+  constructor(...tenants: Tenant[]) {
+    for (const tenant of tenants) this.tenants.set(tenant.id, tenant);
+  }
+
+  findByIdentifier(identifier: string): Promise<Tenant | undefined> {
+    this.asked++;
+    return Promise.resolve(this.tenants.get(identifier));
+  }
+}
 
 export type Platform = 'express' | 'fastify';
 
@@ -17,13 +32,13 @@ export interface ApplicationSetup {
 /** The module's options for a database and some tenants, identified by the header `x-tenant-id`. */
 export function moduleOptions(
   database: Pick<Database, 'url' | 'root'>,
-  tenants: Tenant[],
+  store: TenantStore,
   options: Partial<SurrealModuleOptions> = {},
 ): SurrealModuleOptions {
   return {
     url: database.url,
     authentication: database.root,
-    tenants: { strategies: [fromHeader('x-tenant-id')], store: new InMemoryTenantStore(tenants) },
+    tenants: { strategies: [fromHeader('x-tenant-id')], store },
     ...options,
   };
 }
@@ -31,7 +46,11 @@ export function moduleOptions(
 /** An application without a server, for units of work by `Tenancy`. Whoever calls closes it. */
 export async function createContext(options: SurrealModuleOptions, setup: ApplicationSetup = {}) {
   const { providers = [], controllers = [] } = setup;
-  const module = await Test.createTestingModule({ imports: [SurrealModule.forRoot(options)], providers, controllers }).compile();
+  const module = await Test.createTestingModule({
+    imports: [SurrealModule.forRoot(options)],
+    providers,
+    controllers,
+  }).compile();
   return await module.init();
 }
 

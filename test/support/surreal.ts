@@ -1,6 +1,7 @@
+import { it } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { SurrealTestServer } from 'nestjs-surreal/testing';
-import { Surreal, type Tenant } from 'nestjs-surreal';
+import type { Tenant } from 'nestjs-surreal';
 import { connect, type RawClient } from './raw-client.js';
 
 /** A SurrealDB to test against: the engine in a process of its own, or the server that SURREAL_URL names. */
@@ -18,6 +19,9 @@ const { SURREAL_URL, SURREAL_USER = 'root', SURREAL_PASS = 'root' } = process.en
 
 /** Whether tests with fault switches can run: they need the test server. */
 export const hasFaults = SURREAL_URL === undefined;
+
+/** A test that counts messages or cuts sockets; skipped against a real server. */
+export const itWithFaults = hasFaults ? it : it.skip;
 
 export async function startDatabase(): Promise<Database> {
   const server = hasFaults ? await SurrealTestServer.start() : undefined;
@@ -45,6 +49,11 @@ export function uniqueName(prefix = 't'): string {
   return `${prefix}_${randomBytes(6).toString('hex')}`;
 }
 
+/** Whoever runs SurrealQL as root: a raw client, or the central connection of an embedded engine. */
+export interface Admin {
+  query<Result = unknown[]>(sql: string): PromiseLike<Result>;
+}
+
 export interface TenantSetup {
   id?: string;
   type?: 'user' | 'jwt';
@@ -55,8 +64,8 @@ export interface TenantSetup {
 }
 
 /** Makes a namespace and database with a way in, and returns the tenant record. */
-export async function defineTenant(admin: RawClient, setup: TenantSetup = {}): Promise<Tenant> {
-  const { id = uniqueName(), type = 'user', level = 'database', role = 'EDITOR', schema = '' } = setup;
+export async function defineTenant(admin: Admin, setup: TenantSetup = {}): Promise<Tenant> {
+  const { id = uniqueName('tenant'), type = 'user', level = 'database', role = 'EDITOR', schema = '' } = setup;
   const namespace = uniqueName('ns');
   const username = uniqueName('u');
   const on = level === 'root' ? 'ROOT' : level.toUpperCase();
@@ -80,9 +89,7 @@ export async function defineTenant(admin: RawClient, setup: TenantSetup = {}): P
 }
 
 /** Runs SurrealQL as root inside a tenant's database: what is really there. */
-export async function asRoot<Result = unknown[]>(admin: RawClient, tenant: Tenant, sql: string): Promise<Result> {
-  const results = await admin.query(`USE NS ${tenant.namespace} DB ${tenant.database}; ${sql}`);
+export async function asRoot<Result = unknown[]>(admin: Admin, tenant: Tenant, sql: string): Promise<Result> {
+  const results = await admin.query<unknown[]>(`USE NS ${tenant.namespace} DB ${tenant.database}; ${sql}`);
   return results.slice(1) as Result;
 }
-
-export { Surreal };

@@ -1,0 +1,100 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Tenant } from 'nestjs-surreal';
+import { SigninChannel } from '../../lib/connection/signin-channel.js';
+import { SocketTransport } from '../../lib/connection/socket-transport.js';
+import { obtainToken } from '../../lib/session/credentials.js';
+import { SessionHandle } from '../../lib/session/session-handle.js';
+import { SessionPool } from '../../lib/session/session-pool.js';
+import { ServerSession } from '../../lib/session/server-session.js';
+import { type SessionToken, TokenSource } from '../../lib/session/token-source.js';
+import { type Database, defineTenant, startDatabase } from '../support/surreal.js';
+
+const LIMITS = { max: 10, idleTimeoutMillis: 60_000, maxLifetimeMillis: 60_000, acquireTimeoutMillis: 1_000 };
+
+describe('ServerSession', () => {
+  let database: Database;
+  let acme: Tenant;
+  let globex: Tenant;
+  const open: { close(): Promise<void> }[] = [];
+
+  beforeAll(async () => {
+    database = await startDatabase();
+    [acme, globex] = [await defineTenant(database.admin), await defineTenant(database.admin)];
+  });
+  afterAll(() => database?.stop());
+  afterEach(() => Promise.all(open.splice(0).map((transport) => transport.close())));
+
+  const connect = () => {
+    const transport = new SocketTransport({ urls: [new URL(database.url)], requestTimeoutMillis: 5_000 });
+    open.push(transport);
+    return { transport, tokens: new TokenSource(SigninChannel.onSocket(transport)), prepareTimeoutMillis: 5_000 };
+  };
+
+  /** Gives every tenant the token of another one, as a confused store, cache or signing service would. */
+  class ConfusedTokens extends TokenSource {
+    constructor(
+      private readonly signins: SigninChannel,
+      private readonly wrong: Tenant,
+    ) {
+      super(signins);
+    }
+
+    override async get(): Promise<SessionToken> {
+      const value = await obtainToken(this.wrong, this.signins);
+      return { value, expiresAt: Infinity, renewAt: Infinity, verified: false };
+    }
+  }
+
+  it("R1: is not ready when a token leads into another tenant's database", async () => {
+    const { transport, ...rest } = connect();
+    const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), globex);
+    const session = new ServerSession({ ...rest, transport, tokens }, acme, false);
+    await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
+    expect(session.prepare()).toBeInstanceOf(Promise);
+    await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
+  });
+
+  it('R1: is not ready when a token is of another user in the same database', async () => {
+    await database.admin.query(
+      `USE NS ${acme.namespace} DB main; DEFINE USER second ON DATABASE PASSWORD 'two' ROLES OWNER`,
+    );
+    const { transport, ...rest } = connect();
+    const second: Tenant = { ...acme, credentials: { type: 'user', username: 'second', password: 'two' } };
+    const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), second);
+    const session = new ServerSession({ ...rest, transport, tokens }, acme, false);
+    await expect(session.prepare()).rejects.toThrow(/own principal/);
+  });
+
+  it('is ready after prepare(), without a promise, and no more after close()', async () => {
+    const resources = connect();
+    const session = new ServerSession(resources, acme, false);
+    await session.prepare();
+    expect(session.prepare()).toBeUndefined();
+    await session.close('It was closed by the test.');
+    await expect(session.prepare()).rejects.toThrow('It was closed by the test.');
+    const query = { method: 'query', params: ['RETURN 1', {}], session: session.id };
+    await expect(resources.transport.send(query)).rejects.toThrow(/Session not found/);
+  });
+
+  it('leaves nothing on the server when it is closed while it is being prepared', async () => {
+    const before = (await database.server?.sessions()) ?? 0;
+    const resources = connect();
+    const session = new ServerSession(resources, acme, false);
+    const preparing = session.prepare();
+    await session.close('It was closed by the test.');
+    await expect(preparing).rejects.toThrow('It was closed by the test.');
+    expect((await database.server?.sessions()) ?? 0).toBe(before);
+  });
+
+  it('R1: one that the server has forgotten is attached anew and signed in, not used as anonymous', async () => {
+    const resources = connect();
+    const pool = new SessionPool(LIMITS, (tenant, own) => new ServerSession(resources, tenant, own));
+    const signins = SigninChannel.onSocket(resources.transport);
+    const handle = new SessionHandle({ ...resources, pool, signins, requestTimeoutMillis: 5_000 }, () => acme);
+    await handle.set('color', 'red');
+    await resources.transport.send({ method: 'detach', session: handle.id });
+    expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);
+    await handle.close('over');
+    await pool.close();
+  });
+});
