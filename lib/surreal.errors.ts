@@ -146,7 +146,8 @@ export class InvalidValueError extends errorOf('INVALID_VALUE') {
   }
 
   override toPublic(): ReturnType<SurrealModuleError['toPublic']> & { field?: string } {
-    return { ...super.toPublic(), ...(this.field === undefined ? {} : { field: this.field }) };
+    if (this.field === undefined) return super.toPublic();
+    return { ...super.toPublic(), message: `The value of "${this.field}" is not valid.`, field: this.field };
   }
 }
 

@@ -164,8 +164,8 @@ async function opened(engine: EmbeddedEngine, url: string): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       stops.push(engine.subscribe('connected', resolve), engine.subscribe('error', reject));
-      // Of the state the engine reads the url alone.
-      engine.open({ url: new URL(url) } as ConnectionState);
+      // Of the state the engine reads the url alone, as text. A URL would escape spaces and the like: another directory.
+      engine.open({ url: { toString: () => url } } as ConnectionState);
     });
   } catch (error) {
     await engine.close();

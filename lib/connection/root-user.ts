@@ -13,9 +13,11 @@ export async function ensureRootUser(
   const [info] = await transport.send<InfoForRoot>({ method: 'query', params: ['INFO FOR ROOT', {}] });
   if (info.status !== 'OK') throw new Error(`INFO FOR ROOT failed: ${String(info.result)}`);
   if (Object.keys(info.result.users).length > 0) return;
-  // DEFINE takes no parameters for a name or a password. The SDK's escapeIdent leaves backslashes and leading digits alone.
-  const name = `\`${username.replace(/[\\`]/g, '\\$&')}\``;
-  const define = `DEFINE USER ${name} ON ROOT PASSWORD ${JSON.stringify(password)} ROLES OWNER`;
-  const [defined] = await transport.send<[{ status: string }]>({ method: 'query', params: [define, {}] });
+  // DEFINE takes a parameter for the name, but a literal for the password.
+  const define = `DEFINE USER $name ON ROOT PASSWORD ${JSON.stringify(password)} ROLES OWNER`;
+  const [defined] = await transport.send<[{ status: string }]>({
+    method: 'query',
+    params: [define, { name: username }],
+  });
   if (defined.status !== 'OK') throw new Error(`The root user ${JSON.stringify(username)} could not be defined`);
 }

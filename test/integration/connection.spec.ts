@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -153,7 +153,8 @@ describe('the central connection', () => {
 
 describe('the embedded engine', () => {
   it('keeps its data in a directory, with the service’s user defined at the first start', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'nestjs-surreal-'));
+    const parent = await mkdtemp(join(tmpdir(), 'nestjs-surreal-'));
+    const directory = join(parent, 'with a space');
     const options = moduleOptions({ url: `surrealkv://${directory}`, root }, new TenantMap());
     for (const expected of [undefined, { text: 'kept' }]) {
       const app = await createContext({ ...options, namespace: 'n', database: 'd' });
@@ -167,7 +168,8 @@ describe('the embedded engine', () => {
       expect(await surreal.query('RETURN $token.ID')).toEqual(['root']);
       await app.close();
     }
-    await rm(directory, { recursive: true });
+    expect(await readdir(parent)).toEqual(['with a space']);
+    await rm(parent, { recursive: true });
   });
 
   it('R1: never runs a query as the superuser that an anonymous session is there', async () => {

@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Tenant } from 'nestjs-surreal';
+import { type PoolableSession, SessionPool, type SessionPoolOptions } from '../../../lib/session/session-pool.js';
+
+class FakeSession implements PoolableSession {
+  readonly createdAt = Date.now();
+  lastUsedAt = this.createdAt;
+  uses = 0;
+  retired = false;
+  closedBecause: string | undefined;
+
+  constructor(
+    readonly tenant: Tenant | undefined,
+    readonly own: boolean,
+  ) {}
+
+  async close(because: string): Promise<void> {
+    if (this.uses > 0 && !/evicted|shutting down/.test(because)) throw new Error('Closed while in use');
+    this.closedBecause = because;
+    await sleep(1);
+  }
+}
+
+const tenant = (id: string): Tenant => ({
+  id,
+  namespace: id,
+  database: 'main',
+  credentials: { type: 'user', username: 'u', password: 'p' },
+});
+const [a, b, c] = [tenant('a'), tenant('b'), tenant('c')];
+
+describe('SessionPool', () => {
+  let opened: FakeSession[];
+  let pool: SessionPool<FakeSession>;
+  const make = (options: Partial<SessionPoolOptions> = {}) => {
+    const limits = {
+      max: 2,
+      idleTimeoutMillis: 60_000,
+      maxLifetimeMillis: 60_000,
+      acquireTimeoutMillis: 100,
+      ...options,
+    };
+    pool = new SessionPool(limits, (of, own) => {
+      const session = new FakeSession(of, own);
+      opened.push(session);
+      return session;
+    });
+  };
+
+  beforeEach(() => {
+    opened = [];
+    make();
+  });
+  afterEach(() => pool.close());
+
+  it('gives units of work of one principal one session, and others another', async () => {
+    const [first, second, other] = [
+      await pool.acquireShared(a),
+      await pool.acquireShared(a),
+      await pool.acquireShared(b),
+    ];
+    expect(first).toBe(second);
+    expect(other).not.toBe(first);
+    expect(first.uses).toBe(2);
+  });
+
+  it('gives an own session to one alone, and closes it with its last use', async () => {
+    const [first, second] = [await pool.acquireOwn(a), await pool.acquireOwn(a)];
+    expect(first).not.toBe(second);
+    pool.retain(first);
+    expect(pool.release(first)).toBeUndefined();
+    expect(first.closedBecause).toBeUndefined();
+    await pool.release(first);
+    expect(first.closedBecause).toMatch(/released/);
+    expect(pool.size).toBe(1);
+  });
+
+  it('closes the idle session that was used longest ago to make room, and none in use ever', async () => {
+    const first = await pool.acquireShared(a);
+    const second = await pool.acquireShared(b);
+    void pool.release(second);
+    void pool.release(first);
+    await pool.acquireShared(c);
+    expect([first.closedBecause, second.closedBecause]).toEqual([undefined, expect.stringMatching(/made room/)]);
+    await pool.acquireShared(a);
+    await expect(Promise.resolve(pool.acquireShared(b))).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' });
+  });
+
+  it('R5: says POOL_EXHAUSTED after acquireTimeoutMillis, and how to mend it', async () => {
+    await pool.acquireOwn(a);
+    await pool.acquireOwn(b);
+    await expect(Promise.resolve(pool.acquireOwn(c))).rejects.toMatchObject({
+      code: 'POOL_EXHAUSTED',
+      message: expect.stringMatching(
+        /All 2 sessions \(sessions.max\).*within 100 ms \(sessions.acquireTimeoutMillis\)/,
+      ),
+    });
+  });
+
+  it('serves those who wait in their order, and newcomers behind them', async () => {
+    make({ max: 1, acquireTimeoutMillis: 5_000 });
+    const held = await pool.acquireOwn(a);
+    const order: string[] = [];
+    const waiting = ['first', 'second'].map(async (name) => {
+      const session = await pool.acquireOwn(a);
+      order.push(name);
+      await pool.release(session);
+    });
+    void pool.release(held);
+    waiting.push(
+      (async () => {
+        const session = await pool.acquireOwn(a);
+        order.push('newcomer');
+        await pool.release(session);
+      })(),
+    );
+    await Promise.all(waiting);
+    expect(order).toEqual(['first', 'second', 'newcomer']);
+  });
+
+  it('closes idle sessions after idleTimeoutMillis, with one timer for all, and none when there are none', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    make({ idleTimeoutMillis: 40, max: 1_000 });
+    const before = timers();
+    const sessions = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => pool.acquireShared(tenant(`t${index}`))),
+    );
+    expect(timers() - before).toBeLessThanOrEqual(1);
+    for (const session of sessions.slice(1)) void pool.release(session);
+    for (let tries = 0; tries < 50 && pool.size > 1; tries++) await sleep(10);
+    expect(pool.size).toBe(1);
+    expect(sessions[0]?.closedBecause).toBeUndefined();
+  });
+
+  it('gives no new users to a session older than maxLifetimeMillis, and closes it when the last one leaves', async () => {
+    make({ maxLifetimeMillis: 20 });
+    const old = await pool.acquireShared(a);
+    await sleep(30);
+    const fresh = await pool.acquireShared(a);
+    expect(fresh).not.toBe(old);
+    expect(old.closedBecause).toBeUndefined();
+    await pool.release(old);
+    expect(old.closedBecause).toBeDefined();
+  });
+
+  it('evicts the sessions of one tenant, in use or not', async () => {
+    make({ max: 10 });
+    const [shared, own, other] = [await pool.acquireShared(a), await pool.acquireOwn(a), await pool.acquireShared(b)];
+    await pool.evict('a');
+    expect([shared, own, other].map(({ closedBecause }) => closedBecause)).toEqual([
+      'Tenant "a" was evicted.',
+      'Tenant "a" was evicted.',
+      undefined,
+    ]);
+    void pool.release(shared);
+    void pool.release(own);
+    expect(await pool.acquireShared(a)).not.toBe(shared);
+  });
+
+  it('refuses everything after close(), also those who wait', async () => {
+    make({ max: 1, acquireTimeoutMillis: 5_000 });
+    const held = await pool.acquireOwn(a);
+    const waiting = Promise.resolve(pool.acquireOwn(b));
+    waiting.catch(() => undefined);
+    await pool.close();
+    expect(held.closedBecause).toMatch(/shutting down/);
+    await expect(waiting).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+    await expect(Promise.resolve(pool.acquireShared(a))).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+  });
+});
