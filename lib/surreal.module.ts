@@ -51,7 +51,11 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIO
 
 const providers: Provider[] = [
   { provide: SURREAL_OPTIONS, inject: [MODULE_OPTIONS_TOKEN], useFactory: resolveOptions },
-  { provide: SurrealConnection, inject: [SURREAL_OPTIONS], useFactory: SurrealConnection.open },
+  {
+    provide: SurrealConnection,
+    inject: [SURREAL_OPTIONS],
+    useFactory: (options: ResolvedOptions) => SurrealConnection.open(options),
+  },
   { provide: SURREAL, inject: [SurrealConnection], useFactory: ({ surreal }: SurrealConnection) => surreal },
   { provide: TENANCY_RESOURCES, inject: [SURREAL_OPTIONS, SurrealConnection, ModuleRef], useFactory: makeResources },
   { provide: UnitContext, inject: [TENANCY_RESOURCES], useFactory: ({ context }: TenancyResources) => context },

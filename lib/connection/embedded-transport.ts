@@ -8,6 +8,7 @@ import {
 } from 'surrealdb';
 import type { SurrealEngine, Uuid } from 'surrealdb';
 import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
+import type * as EmbeddedPackage from '@surrealdb/node';
 import type { EmbeddedScheme } from './endpoint.js';
 import type { RpcCall, RpcTransport, SendOptions } from './rpc-transport.js';
 
@@ -36,7 +37,10 @@ export class EmbeddedTransport implements RpcTransport {
    * @throws InvalidOptionsError when `@surrealdb/node` is not installed
    * @throws Error of the engine when the datastore cannot be opened (a directory in use by another process, …)
    */
-  static async open(endpoint: { url: string; scheme: EmbeddedScheme }, requestTimeoutMillis: number) {
+  static async open(
+    endpoint: { url: string; scheme: EmbeddedScheme },
+    requestTimeoutMillis: number,
+  ): Promise<EmbeddedTransport> {
     const { createNodeEngines } = await importEmbeddedEngine(endpoint.url);
     const factory = createNodeEngines()[endpoint.scheme];
     if (factory === undefined) throw new InvalidOptionsError(`@surrealdb/node offers no engine for ${endpoint.url}`);
@@ -138,7 +142,7 @@ export class EmbeddedTransport implements RpcTransport {
   }
 }
 
-async function importEmbeddedEngine(url: string): Promise<typeof import('@surrealdb/node')> {
+async function importEmbeddedEngine(url: string): Promise<Pick<typeof EmbeddedPackage, 'createNodeEngines'>> {
   try {
     return await import('@surrealdb/node');
   } catch (cause) {

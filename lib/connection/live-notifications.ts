@@ -28,5 +28,5 @@ export function parseNotification(value: unknown): LiveMessage | undefined {
   if (action === 'KILLED') return { queryId: id, action };
   const isChange = LIVE_ACTIONS.some((known) => known === action) && record instanceof RecordId;
   if (!isChange || typeof result !== 'object' || result === null) return undefined;
-  return { queryId: id, action, recordId: record, value: result } as LiveMessage;
+  return { queryId: id, action, recordId: record as RecordId, value: result } as LiveMessage;
 }

@@ -1,6 +1,6 @@
 import type { EmbeddedTransport } from './embedded-transport.js';
 
-type InfoForRoot = [{ status: string; result: { users: Record<string, string> } }];
+type InfoForRoot = [{ status: 'OK'; result: { users: Record<string, string> } } | { status: 'ERR'; result: string }];
 
 /**
  * Defines the service's own user in an embedded datastore that has no root user yet, as `surreal start --user --pass`
@@ -11,7 +11,7 @@ export async function ensureRootUser(
   { username, password }: { username: string; password: string },
 ): Promise<void> {
   const [info] = await transport.send<InfoForRoot>({ method: 'query', params: ['INFO FOR ROOT', {}] });
-  if (info.status !== 'OK') throw new Error(`INFO FOR ROOT failed: ${String(info.result)}`);
+  if (info.status !== 'OK') throw new Error(`INFO FOR ROOT failed: ${info.result}`);
   if (Object.keys(info.result.users).length > 0) return;
   // DEFINE takes a parameter for the name, but a literal for the password.
   const define = `DEFINE USER $name ON ROOT PASSWORD ${JSON.stringify(password)} ROLES OWNER`;

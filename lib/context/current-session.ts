@@ -10,10 +10,10 @@ export function currentSession(context: UnitContext): TenantSession {
   return new Proxy(Object.create(SessionHandle.prototype) as SessionHandle, {
     get(target, key) {
       // Nest and others look for hooks, `then` and the like on every provider: those are not there.
-      if (!(key in target) || key === 'constructor') return Reflect.get(target, key);
+      if (!(key in target) || key === 'constructor') return Reflect.get(target, key) as unknown;
       const { session } = context.require();
       const value: unknown = Reflect.get(session, key, session);
-      return typeof value === 'function' ? value.bind(session) : value;
+      return typeof value === 'function' ? (value.bind(session) as unknown) : value;
     },
   });
 }

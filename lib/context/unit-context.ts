@@ -69,7 +69,7 @@ export class UnitContext {
 
   /** Ends all that still runs. */
   async close(): Promise<void> {
-    await Promise.all([...this.#running].map((unit) => unit.end()));
+    await Promise.all([...this.#running].map(async (unit) => unit.end()));
   }
 
   #open(tenant?: Tenant): UnitOfWork {

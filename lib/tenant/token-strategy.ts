@@ -90,6 +90,6 @@ async function verified(verify: () => Promise<{ payload: Record<string, unknown>
 }
 
 /** The token of `Authorization: Bearer …`; undefined when the header is of another scheme or absent. */
-export function bearerToken(header: string | string[] | undefined): string | undefined {
+function bearerToken(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' ? /^Bearer +(\S+) *$/i.exec(header)?.[1] : undefined;
 }

@@ -42,10 +42,10 @@ class TestServer implements Handlers {
   }
 
   async dropConnections(): Promise<undefined> {
-    const closed = [...this.#listener.clients].map((socket) => {
+    const closed = [...this.#listener.clients].map(async (socket) => {
       const gone = socket.readyState === socket.CLOSED ? undefined : once(socket, 'close');
       socket.terminate();
-      return gone;
+      await gone;
     });
     await Promise.all(closed);
     await Promise.all(this.#context.closing);

@@ -1,3 +1,4 @@
+import type * as EmbeddedPackage from '@surrealdb/node';
 import { RpcEngine, Surreal, type EngineFactory, type SurrealEngine } from 'surrealdb';
 import type { ServerSettings } from './server-options.js';
 
@@ -44,7 +45,7 @@ export async function openEngine({ storage, root }: Pick<ServerSettings, 'storag
   return { engine: opened.engine, close: async () => void (await database.close()) };
 }
 
-async function loadPackage(): Promise<typeof import('@surrealdb/node')> {
+async function loadPackage(): Promise<Pick<typeof EmbeddedPackage, 'createNodeEngines'>> {
   try {
     return await import('@surrealdb/node');
   } catch (error) {

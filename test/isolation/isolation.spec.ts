@@ -31,7 +31,7 @@ const TENANTS = 20;
 const UNITS_AT_ONCE = 25;
 const ROUNDS = 180;
 /** The CI's share; a longer run is `ISOLATION_ROUNDS=2000 npm test -- isolation`. */
-const rounds = Number(process.env['ISOLATION_ROUNDS'] ?? ROUNDS);
+const rounds = Number(process.env.ISOLATION_ROUNDS ?? ROUNDS);
 
 const index = fc.integer({ min: 0, max: TENANTS - 1 });
 const step: fc.Arbitrary<Step> = fc.oneof(

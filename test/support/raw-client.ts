@@ -3,7 +3,7 @@ import { CborCodec, parseRpcError, type Uuid } from 'surrealdb';
 import { WebSocket } from 'ws';
 
 /** A live query's notification as it came over the socket. */
-export interface RawNotification {
+interface RawNotification {
   id: Uuid;
   action: string;
   record: unknown;

@@ -42,10 +42,10 @@ export function faultsOf(database: Database): SurrealTestServer {
   return database.server;
 }
 
-export const JWT_KEY = randomBytes(64).toString('hex');
+const JWT_KEY = randomBytes(64).toString('hex');
 
 /** A name that no other run uses, also on a shared server. */
-export function uniqueName(prefix = 't'): string {
+function uniqueName(prefix = 't'): string {
   return `${prefix}_${randomBytes(6).toString('hex')}`;
 }
 

@@ -124,7 +124,7 @@ describe('SessionPool', () => {
     make({ idleTimeoutMillis: 40, max: 1_000 });
     const before = timers();
     const sessions = await Promise.all(
-      Array.from({ length: 100 }, (_, index) => pool.acquireShared(tenant(`t${index}`))),
+      Array.from({ length: 100 }, async (_, index) => pool.acquireShared(tenant(`t${index}`))),
     );
     expect(timers() - before).toBeLessThanOrEqual(1);
     for (const session of sessions.slice(1)) void pool.release(session);

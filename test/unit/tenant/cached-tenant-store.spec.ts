@@ -29,7 +29,7 @@ describe('CachedTenantStore', () => {
 
   it('asks once however many ask at once', async () => {
     const cached = new CachedTenantStore(store);
-    await Promise.all(Array.from({ length: 50 }, () => cached.findByIdentifier('acme')));
+    await Promise.all(Array.from({ length: 50 }, async () => cached.findByIdentifier('acme')));
     expect(store.asked).toBe(1);
   });
 
