@@ -9,7 +9,7 @@ import type { Tenant } from '../tenant/tenant.js';
 import type { TenantSession } from './tenant-session.js';
 import type { UnitContext } from './unit-context.js';
 
-/** @internal what the module wires together */
+/** What the module wires together, for its own classes. */
 export interface TenancyResources extends HandleResources {
   context: UnitContext;
   pool: SessionPool<ServerSession>;

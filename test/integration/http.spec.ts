@@ -117,7 +117,9 @@ class NoteController {
   async slow(@TenantSession() db: TenantSession) {
     await db.set('x', 1);
     await sleep(200);
-    background.push(Promise.resolve(db.query('RETURN 1')));
+    const query = Promise.resolve(db.query('RETURN 1'));
+    background.push(query);
+    await query;
     return 'done';
   }
 
@@ -434,6 +436,25 @@ describe.each<Platform>(['express', 'fastify'])('an application on %s', (platfor
     const marks = await app.app.get(Tenancy).run('acme', (db) => db.query('RETURN $mark'));
     expect(marks).toEqual([undefined]);
     expect(await asRoot(database.admin, acme, 'RETURN 1')).toEqual([1]);
+  });
+});
+
+describe.each<Platform>(['express', 'fastify'])('the shutdown of an application on %s', (platform) => {
+  it('lets running requests end with their session, and closes the connection after them', async () => {
+    const database = await startDatabase();
+    const acme = await defineTenant(database.admin, { id: 'acme' });
+    const setup = { platform, controllers: [NoteController], providers: [NoteService] };
+    const { app, url } = await listen(moduleOptions(database, new TenantMap(acme)), setup);
+    background.length = 0;
+    const answer = fetch(`${url}/notes/slow`, { headers: { 'x-tenant-id': 'acme', connection: 'close' } });
+    await sleep(80);
+    await app.close();
+    expect(await (await answer).text()).toBe('done');
+    expect(await background[0]).toEqual([1]);
+    await expect(app.get(Tenancy).run(acme, (db) => db.query('RETURN 1'))).rejects.toMatchObject({
+      code: expect.any(String),
+    });
+    await database.stop();
   });
 });
 

@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
+import { findChromium } from '../../scripts/chromium.mjs';
 import { type NotesProcess, startNotes, temporaryFolder } from './notes-process.js';
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -15,13 +14,13 @@ const FLAGS = [
 ];
 
 async function launch(): Promise<Browser> {
-  if (!existsSync(CHROMIUM)) {
+  const executablePath = findChromium();
+  if (executablePath === undefined) {
     throw new Error(
-      `There is no browser at ${CHROMIUM}. Install Chromium (apt-get install -y chromium), or give the path of one: ` +
-        'CHROMIUM=/path/to/chrome npm test',
+      'There is no Chromium. Install one (apt-get install -y chromium), or give its path: CHROMIUM=/path/to/chrome npm test',
     );
   }
-  return await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  return await chromium.launch({ executablePath, args: FLAGS });
 }
 
 describe('the page of the sample "notes"', () => {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { Tenant } from 'nestjs-surreal';
 import { type PoolableSession, SessionPool, type SessionPoolOptions } from '../../../lib/session/session-pool.js';
 
@@ -52,7 +52,10 @@ describe('SessionPool', () => {
     opened = [];
     make();
   });
-  afterEach(() => pool.close());
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await pool.close();
+  });
 
   it('gives units of work of one principal one session, and others another', async () => {
     const [first, second, other] = [
@@ -120,13 +123,13 @@ describe('SessionPool', () => {
   });
 
   it('closes idle sessions after idleTimeoutMillis, with one timer for all, and none when there are none', async () => {
-    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const intervals = jest.spyOn(globalThis, 'setInterval');
+    const timeouts = jest.spyOn(globalThis, 'setTimeout');
     make({ idleTimeoutMillis: 40, max: 1_000 });
-    const before = timers();
     const sessions = await Promise.all(
       Array.from({ length: 100 }, async (_, index) => pool.acquireShared(tenant(`t${index}`))),
     );
-    expect(timers() - before).toBeLessThanOrEqual(1);
+    expect([intervals.mock.calls.length, timeouts.mock.calls.length]).toEqual([1, 0]);
     for (const session of sessions.slice(1)) void pool.release(session);
     for (let tries = 0; tries < 50 && pool.size > 1; tries++) await sleep(10);
     expect(pool.size).toBe(1);
