@@ -17,7 +17,7 @@ import { Tenancy, TENANCY_RESOURCES, type TenancyResources } from './context/ten
 import { TenantSession } from './context/tenant-session.js';
 import { TenantGuard } from './context/tenant.guard.js';
 import { UnitContext } from './context/unit-context.js';
-import { ServerSession } from './session/server-session.js';
+import { ServerSession, type SessionState } from './session/server-session.js';
 import { SessionPool } from './session/session-pool.js';
 import { TokenSource } from './session/token-source.js';
 import { resolveOptions, type ResolvedOptions, SURREAL_OPTIONS, type SurrealModuleOptions } from './surreal.options.js';
@@ -142,8 +142,12 @@ function makeResources(
   const { sessions: transport, signins } = connection;
   const tokens = new TokenSource(signins);
   const sessionResources = { transport, tokens, prepareTimeoutMillis: requestTimeoutMillis };
-  const pool = new SessionPool(options.sessions, (tenant, own) => new ServerSession(sessionResources, tenant, own));
-  const handleResources = { pool, transport, signins, requestTimeoutMillis };
+  const openOwn = (state: SessionState) => new ServerSession(sessionResources, state, true);
+  const pool = new SessionPool(options.sessions, (tenant) => {
+    const state = { tenant, principal: { type: 'tenant' as const }, variables: new Map(), target: tenant };
+    return new ServerSession(sessionResources, state, false);
+  });
+  const handleResources = { pool, openOwn, transport, signins, requestTimeoutMillis };
   const context = new UnitContext(handleResources);
   return { ...handleResources, context, pool, tokens, tenants: tenantSide(options.tenants, moduleRef) };
 }

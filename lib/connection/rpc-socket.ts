@@ -81,6 +81,11 @@ export class RpcSocket {
     });
   }
 
+  /** Cuts the socket; what is still pending fails with CONNECTION_LOST. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
   /** Closes in good order; what is still pending fails with CONNECTION_LOST. */
   async close(): Promise<void> {
     if (this.#socket.readyState === WebSocket.CLOSED) return;

@@ -41,7 +41,8 @@ export class SocketTransport implements RpcTransport {
   }
 
   get epoch(): number {
-    return this.#socket === undefined ? 0 : this.#epochs;
+    // Not while it closes either: whoever finds an epoch may send.
+    return this.#socket?.isOpen ? this.#epochs : 0;
   }
 
   get inFlight(): number {
@@ -52,6 +53,8 @@ export class SocketTransport implements RpcTransport {
     if (this.#socket?.isOpen) return undefined;
     if (this.#closed)
       return Promise.reject(this.#notSent('The connection to SurrealDB was closed by this application'));
+    // A peer that has begun to close can leave the socket half closed for long; nobody waits for its last word.
+    this.#socket?.terminate();
     if (!this.#connecting && this.#socket === undefined) void this.#connect();
     return new Promise<void>((resolve, reject) => {
       const waiter: Waiter = {

@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import type { AccessRecordAuth, AnyAuth, SurrealQueryable, Tokens, Uuid } from 'surrealdb';
+import type { AccessRecordAuth, SurrealQueryable, Tokens, Uuid } from 'surrealdb';
 import { ContextMissingError } from '../surreal.errors.js';
+import type { SigninAuth } from '../session/rpc-auth.js';
 import type { TenantTransaction } from '../session/tenant-transaction.js';
 import { httpRequestOf } from '../tenant/tenant-strategy.js';
 import type { Tenant } from '../tenant/tenant.js';
@@ -27,11 +28,12 @@ export interface TenantSession extends SurrealQueryable {
   set(name: string, value: unknown): Promise<void>;
   unset(name: string): Promise<void>;
   /**
-   * Signs this handle in as somebody else of the same tenant.
+   * Signs this handle in as somebody else of the same tenant: a user of its database, or a record user. Transactions that
+   * are open go on as who began them; live queries end.
    * @throws UnauthenticatedError when the database refuses; the handle stays signed in as before
    * @throws TenantMismatchError when it would end outside the tenant's namespace and database; the handle is closed
    */
-  signin(auth: AnyAuth): Promise<Tokens>;
+  signin(auth: SigninAuth): Promise<Tokens>;
   /** Signs a record user up, and this handle in as that user. Throws as `signin` does. */
   signup(auth: AccessRecordAuth): Promise<Tokens>;
   /** Signs this handle in as the bearer of a token. Throws as `signin` does. */

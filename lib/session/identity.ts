@@ -44,11 +44,8 @@ export function assertTenantPrincipal(tenant: Tenant, identity: Identity): void 
   );
 }
 
-/**
- * Checks where a sign-in led. A principal that is defined above databases has none selected yet: that is not outside.
- * @throws TenantMismatchError when it led to another namespace or database than the tenant's
- */
-export function assertInside(tenant: Tenant, namespace = tenant.namespace, database = tenant.database): void {
+/** @throws TenantMismatchError when a sign-in led anywhere but into the tenant's own namespace and database */
+export function assertInside(tenant: Tenant, namespace: string | undefined, database: string | undefined): void {
   if (namespace === tenant.namespace && database === tenant.database) return;
   throw new TenantMismatchError(
     `The sign-in ends outside the namespace and database of tenant "${tenant.id}". The session was closed.`,

@@ -1,44 +1,80 @@
 import { type LiveMessage, Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import type { RpcQueryResult } from './query-connection.js';
+import type { Dependent, ServerSession } from './server-session.js';
 
 type Listener = (message: LiveMessage) => void;
 
-interface LiveQuery {
-  id: Uuid;
-  session: Uuid;
-  epoch: number;
-  /** Each listener, with what stops its messages. */
-  listeners: Map<Listener, () => void>;
+/** Keeps the session for a live query; returns what gives it back. Throws when it is too late. */
+type Adopt = (query: Dependent, session: ServerSession) => () => void;
+
+/** A live query on the server. The embedded engine goes on sending after its session is gone, so it must be killed. */
+class LiveQuery implements Dependent {
+  readonly listeners = new Map<Listener, () => void>();
+  release: () => void = () => undefined;
+  readonly #transport: RpcTransport;
+  readonly #id: Uuid;
+  readonly #session: Uuid;
+  readonly #epoch: number;
+
+  constructor(transport: RpcTransport, id: Uuid, session: Uuid) {
+    this.#transport = transport;
+    this.#id = id;
+    this.#session = session;
+    this.#epoch = transport.epoch;
+  }
+
+  get isGone(): boolean {
+    return this.#epoch !== this.#transport.epoch;
+  }
+
+  /** Stops its listeners and lets go of its session; for one that has ended on the server. */
+  stop(): void {
+    for (const stop of this.listeners.values()) stop();
+    this.listeners.clear();
+    this.release();
+  }
+
+  async end(): Promise<void> {
+    for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
+    if (!this.isGone) {
+      const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
+      await this.#transport.send(call).catch(() => undefined);
+    }
+    this.stop();
+  }
 }
 
-/**
- * The live queries that one unit of work has started. They outlive a shared session's use by that unit, and the embedded
- * engine goes on sending after a session is gone: each must be killed, and its listeners stopped.
- */
+/** The live queries that one unit of work has started, and who listens to them. */
 export class LiveSubscriptions {
   readonly #transport: RpcTransport;
+  readonly #adopt: Adopt;
   readonly #queries = new Map<string, LiveQuery>();
   readonly #reconnects = new Set<() => void>();
 
-  constructor(transport: RpcTransport) {
+  constructor(transport: RpcTransport, adopt: Adopt) {
     this.#transport = transport;
+    this.#adopt = adopt;
   }
 
-  get isEmpty(): boolean {
-    return this.#queries.size === 0 && this.#reconnects.size === 0;
-  }
-
-  /** Takes note of what a query's answer says it started, and of what it killed. */
-  track(session: Uuid, results: readonly RpcQueryResult[], bindings: Record<string, unknown> = {}): void {
+  /**
+   * Takes note of what a query's answer says it started, and of what it killed.
+   * @param id of the session when the query was sent
+   */
+  async track(
+    session: ServerSession,
+    id: Uuid,
+    results: readonly RpcQueryResult[],
+    bindings: Record<string, unknown> = {},
+  ): Promise<void> {
     for (const { type, result } of results) {
-      if (type === 'live' && result instanceof Uuid) this.#start(result, session);
+      if (type === 'live' && result instanceof Uuid) await this.#start(result, session, id);
       if (type !== 'kill') continue;
       for (const value of Object.values(bindings)) if (value instanceof Uuid) this.#forget(value.toString());
     }
   }
 
-  /** Listens until the returned function is called, or the unit of work ends. */
+  /** Listens until the returned function is called, or the live query ends. */
   listen(id: Uuid, listener: Listener): () => void {
     const stop = this.#transport.onLive(id, listener);
     this.#queries.get(id.toString())?.listeners.set(listener, stop);
@@ -56,32 +92,29 @@ export class LiveSubscriptions {
     return stop;
   }
 
-  /** Tells the listeners that it is over, stops them, and kills the live queries on the server. Never throws. */
+  /** Kills all live queries, and starts none again after a reconnect. Never throws. */
   async end(): Promise<void> {
     for (const stop of [...this.#reconnects]) stop();
     const queries = [...this.#queries.values()];
-    for (const { id, listeners } of queries) {
-      for (const listener of listeners.keys()) listener({ queryId: id, action: 'KILLED' });
-      this.#forget(id.toString());
-    }
-    await Promise.all(queries.map((query) => this.#kill(query)));
+    this.#queries.clear();
+    await Promise.all(queries.map((query) => query.end()));
   }
 
-  #start(id: Uuid, session: Uuid): void {
-    const { epoch } = this.#transport;
+  async #start(id: Uuid, session: ServerSession, sessionId: Uuid): Promise<void> {
     // Those of an earlier socket ended with it.
-    for (const [key, query] of this.#queries) if (query.epoch !== epoch) this.#forget(key);
-    this.#queries.set(id.toString(), { id, session, epoch, listeners: new Map() });
+    for (const [key, query] of this.#queries) if (query.isGone) this.#forget(key);
+    const query = new LiveQuery(this.#transport, id, sessionId);
+    try {
+      query.release = this.#adopt(query, session);
+      this.#queries.set(id.toString(), query);
+    } catch {
+      // Its unit of work, or its session, ended while it was being started.
+      await query.end();
+    }
   }
 
   #forget(key: string): void {
-    for (const stop of this.#queries.get(key)?.listeners.values() ?? []) stop();
+    this.#queries.get(key)?.stop();
     this.#queries.delete(key);
-  }
-
-  async #kill({ id, session, epoch }: LiveQuery): Promise<void> {
-    if (epoch !== this.#transport.epoch) return;
-    const params = ['KILL $id', { id }];
-    await this.#transport.send({ method: 'query', params, session }).catch(() => undefined);
   }
 }

@@ -2,6 +2,9 @@ import type { AnyAuth } from 'surrealdb';
 import { InvalidOptionsError, TenantMismatchError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 
+/** Credentials of a system user, or of a record user by its access method. */
+export type SigninAuth = Exclude<AnyAuth, { key: string }>;
+
 interface Place {
   namespace: string;
   database: string;
@@ -13,7 +16,11 @@ interface Place {
  * @param tenant the tenant whose session it is, which the sign-in must not leave
  * @throws TenantMismatchError when the credentials are for somewhere else: nothing is sent
  */
-export function rpcAuth(auth: AnyAuth, place: Place | undefined, tenant: Tenant | undefined): Record<string, unknown> {
+export function rpcAuth(
+  auth: SigninAuth,
+  place: Place | undefined,
+  tenant: Tenant | undefined,
+): Record<string, unknown> {
   const { namespace, database } = auth as Partial<Place>;
   assertWithin(tenant, namespace, database);
   if ('variables' in auth) {
@@ -29,11 +36,13 @@ export function rpcAuth(auth: AnyAuth, place: Place | undefined, tenant: Tenant 
   if (database !== undefined && namespace === undefined) {
     throw new InvalidOptionsError('A sign-in with a database needs its namespace too.');
   }
+  // On a tenant's session a user is one of the tenant's database: a name and password alone must not reach for root.
+  const target = tenant === undefined ? { ns: namespace, db: database } : { ns: tenant.namespace, db: tenant.database };
   return {
     user: auth.username,
     pass: auth.password,
-    ...(namespace === undefined ? {} : { ns: namespace }),
-    ...(database === undefined ? {} : { db: database }),
+    ...(target.ns === undefined ? {} : { ns: target.ns }),
+    ...(target.db === undefined ? {} : { db: target.db }),
   };
 }
 

@@ -1,20 +1,38 @@
-import { ServerError, Uuid } from 'surrealdb';
+import { Uuid } from 'surrealdb';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';
-import { assertInside, enterDatabase, readIdentity } from './identity.js';
-import { type SessionResources, signInTenant } from './sign-in.js';
+import { type SessionResources, signInBearer, signInTenant } from './sign-in.js';
 
 /** Who a session is signed in as: its tenant, the bearer of a token (a handle's own sign-in), or nobody. */
-type Principal = { type: 'tenant' } | { type: 'bearer'; token: string } | { type: 'nobody' };
+export type Principal = { type: 'tenant' } | { type: 'bearer'; token: string } | { type: 'nobody' };
+
+/** What a session is to be on the server, whenever it is made there. */
+export interface SessionState {
+  /** Undefined for a session that belongs to no tenant (`Tenancy.attach()`). */
+  readonly tenant: Tenant | undefined;
+  readonly principal: Principal;
+  readonly variables: Map<string, unknown>;
+  /** Where it works; for a session without a tenant as `use()` or its sign-in say. */
+  target: { namespace: string; database: string } | undefined;
+}
+
+/** Something on the server that lives on a session and must end before it. */
+export interface Dependent {
+  /** Never throws. */
+  end(): Promise<void>;
+}
 
 /**
  * One session on the server: attached, signed in and checked when it is next needed, and again after a reconnect or an
- * expiry. Only while `prepare()` returns undefined may a query be sent on it; this is where R1 is made.
+ * expiry. It is one principal's for all its life; whoever signs in as somebody else gets another one. Only while
+ * `prepare()` returns undefined may a query be sent on it: this is where R1 is made.
+ *
+ * Whenever it is not known what the server has made of a call that prepares it, the session there is given up and made
+ * anew under another id, so that none is left half signed in.
  */
 export class ServerSession {
-  /** Undefined for a session that belongs to no tenant (`Tenancy.attach()`). */
-  readonly tenant: Tenant | undefined;
+  readonly state: SessionState;
   /** True when one handle has it for itself and may change it. */
   readonly own: boolean;
   readonly createdAt = Date.now();
@@ -24,239 +42,149 @@ export class ServerSession {
   uses = 0;
   /** Gets no new users, and is closed when the last one leaves. */
   retired = false;
+  /** Transactions that are open on it. */
+  readonly dependents = new Set<Dependent>();
 
   readonly #resources: SessionResources;
-  readonly #variables = new Map<string, unknown>();
   #id = Uuid.v4();
-  #principal: Principal;
-  #target: { namespace: string; database: string } | undefined;
   #attachedEpoch = 0;
   #readyEpoch = 0;
   #preparing: Promise<void> | undefined;
-  #changing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
-  constructor(resources: SessionResources, tenant: Tenant | undefined, own: boolean) {
+  constructor(resources: SessionResources, state: SessionState, own: boolean) {
     this.#resources = resources;
-    this.tenant = tenant;
+    this.state = state;
     this.own = own;
-    this.#principal = tenant === undefined ? { type: 'nobody' } : { type: 'tenant' };
-    this.#target = tenant;
   }
 
   get id(): Uuid {
     return this.#id;
   }
 
-  /** The namespace and database it is in, or will be in once signed in. */
-  get target(): { namespace: string; database: string } | undefined {
-    return this.#target;
-  }
-
-  /** Whether it stands for the tenant itself, so that a fresh sign-in mends whatever the server no longer accepts. */
-  get isTenantPrincipal(): boolean {
-    return this.#principal.type === 'tenant';
-  }
-
-  get isSignedOut(): boolean {
-    return this.#principal.type === 'nobody';
+  get tenant(): Tenant | undefined {
+    return this.state.tenant;
   }
 
   /**
    * Undefined when a query may be sent now; else resolves when it is time to ask again.
    * @throws SessionClosedError after `close()`
-   * @throws UnauthenticatedError when it is signed in as nobody
-   * @throws TenantSigninFailedError, ConnectionLostError (`not-sent`), RequestTimeoutError
+   * @throws UnauthenticatedError when it is nobody's
+   * @throws TenantSigninFailedError, ConnectionLostError (`not-sent`), RequestTimeoutError; the SDK's ServerError when the
+   * server refuses a bearer's token
    */
   prepare(): Promise<void> | undefined {
+    if (this.state.principal.type === 'nobody') return Promise.reject(signedOut());
     if (this.#preparing !== undefined) return this.#preparing;
-    // What a handle's own sign-in ends in is its caller's matter; others look again afterwards.
-    if (this.#changing !== undefined) return this.#changing.catch(() => undefined);
-    if (this.#isReady) return undefined;
-    this.#preparing = this.#untilDone(() => this.#signInAgain()).finally(() => (this.#preparing = undefined));
-    return this.#preparing;
+    if (this.#readyEpoch !== 0 && this.#readyEpoch === this.#resources.transport.epoch) return undefined;
+    return this.#once(() => this.#make());
   }
 
-  /** Forgets that it is signed in: the next `prepare()` signs in again. */
+  /** Attaches it now although it is nobody's, so that it has an id on the server. No query can be sent on it. */
+  async attach(): Promise<void> {
+    await (this.#preparing ?? this.#once(async () => void (await this.#attach())));
+  }
+
+  /** Forgets that it is signed in: the next `prepare()` signs in again, in the same session on the server. */
   expire(): void {
     this.#readyEpoch = 0;
   }
 
-  /** Forgets that the server has it: the next `prepare()` attaches it again. */
-  lost(): void {
+  /**
+   * Gives up what is on the server; the next `prepare()` makes it anew. What runs there now fails as refused, which was
+   * not run.
+   * @param id the session that is no good any more; when it is another by now, nothing is done
+   */
+  async rebuild(id: Uuid): Promise<void> {
+    if (id !== this.#id) return;
+    const detached = this.#detach();
+    this.#id = Uuid.v4();
     this.#readyEpoch = 0;
     this.#attachedEpoch = 0;
+    await detached;
   }
 
-  set(name: string, value: unknown): Promise<void> {
-    return this.#change(async () => {
-      if (this.#isAttached) await this.#send('let', [name, value]);
-      this.#variables.set(name, value);
-    });
-  }
-
-  unset(name: string): Promise<void> {
-    return this.#change(async () => {
-      if (this.#isAttached) await this.#send('unset', [name]);
-      this.#variables.delete(name);
-    });
-  }
-
-  /** Chooses where a session without a tenant works; takes effect at once, or with its sign-in. */
-  use(target: { namespace: string; database: string }): Promise<void> {
-    return this.#change(async () => {
-      if (this.#isReady) await enterDatabase(this.#resources.transport, this.#id, target);
-      this.#target = target;
-    });
-  }
-
-  /**
-   * Signs in as the bearer of a token. When the server refuses it, everything stays as it was.
-   * @throws TenantMismatchError when that leads outside the tenant; the caller must close the session
-   */
-  authenticate(token: string): Promise<void> {
-    return this.#change(() => this.#become({ type: 'bearer', token }, true));
-  }
-
-  /**
-   * Signs out. The server's session is given up rather than signed out: a query that overtook an `invalidate` would run
-   * as anonymous, which on the embedded engine is a superuser.
-   */
-  signOut(): Promise<void> {
-    return this.#change(async () => {
-      this.#principal = { type: 'nobody' };
-      const [id, epoch] = [this.#id, this.#attachedEpoch];
-      this.#id = Uuid.v4();
-      this.lost();
-      await this.#detach(id, epoch);
-    });
-  }
-
-  /** Attaches it now, signed in or not, so that it has an id on the server. */
-  attach(): Promise<void> {
-    return this.#change(() => this.#attachNow());
-  }
-
-  /** Removes it from the server; nothing can be sent on it any more. Never throws. Safe to call twice. */
+  /** Ends what depends on it and removes it from the server; nothing can be sent on it any more. Never throws. */
   async close(because: string): Promise<void> {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
     this.#readyEpoch = 0;
-    // What is under way now removes it when it is done, see #untilDone.
-    if (this.#preparing === undefined && this.#changing === undefined)
-      await this.#detach(this.#id, this.#attachedEpoch);
+    await Promise.all([...this.dependents].map((dependent) => dependent.end()));
+    // What prepares it now removes it when it is done, see #once.
+    if (this.#preparing === undefined) await this.#detach();
   }
 
-  get #isReady(): boolean {
-    return this.#readyEpoch !== 0 && this.#readyEpoch === this.#resources.transport.epoch;
+  /** @throws SessionClosedError after `close()` */
+  assertOpen(): void {
+    if (this.#closedBecause !== undefined) throw new SessionClosedError(this.#closedBecause);
   }
 
-  get #isAttached(): boolean {
-    return this.#attachedEpoch !== 0 && this.#attachedEpoch === this.#resources.transport.epoch;
+  #once(work: () => Promise<void>): Promise<void> {
+    this.#preparing = this.#untilDone(work).finally(async () => {
+      if (this.#closedBecause !== undefined) await this.#detach();
+      this.#preparing = undefined;
+    });
+    return this.#preparing;
   }
 
-  /** One change at a time, and none while the session is being prepared. */
-  async #change(work: () => Promise<void>): Promise<void> {
-    for (let busy = this.#preparing ?? this.#changing; busy !== undefined; busy = this.#preparing ?? this.#changing) {
-      await busy.catch(() => undefined);
-    }
-    this.#changing = this.#untilDone(work).finally(() => (this.#changing = undefined));
-    await this.#changing;
-  }
-
-  /**
-   * Does what must be done on one socket, on the next one if it drops: of a socket that is gone, and of a session that the
-   * server has forgotten, nothing is left, so nothing is done twice.
-   */
+  /** Does what must be done on one socket, on the next one if it drops: of a socket that is gone nothing is left. */
   async #untilDone(work: () => Promise<void>): Promise<void> {
-    const deadline = Date.now() + this.#resources.prepareTimeoutMillis;
-    try {
-      for (;;) {
-        this.#assertOpen();
-        await this.#resources.transport.ready(deadline - Date.now());
-        try {
-          return await work();
-        } catch (error) {
-          this.#assertOpen();
-          if (isUnknownSession(error)) this.lost();
-          else if (!(error instanceof ConnectionLostError)) throw error;
-          if (Date.now() >= deadline) throw asNotSent(error);
-        }
+    const { transport, prepareTimeoutMillis } = this.#resources;
+    const deadline = Date.now() + prepareTimeoutMillis;
+    for (;;) {
+      this.assertOpen();
+      await transport.ready(deadline - Date.now());
+      const id = this.#id;
+      try {
+        return await work();
+      } catch (error) {
+        await this.rebuild(id);
+        this.assertOpen();
+        const mayTryAgain = error instanceof ConnectionLostError || isUnknownSession(error);
+        if (!mayTryAgain || Date.now() >= deadline) throw asNotSent(error);
       }
-    } finally {
-      if (this.#closedBecause !== undefined) await this.#detach(this.#id, this.#attachedEpoch);
     }
-  }
-
-  async #signInAgain(): Promise<void> {
-    const principal = this.#principal;
-    if (principal.type === 'nobody') {
-      throw new UnauthenticatedError('This session is not signed in. Call signin() or authenticate() on it first.');
-    }
-    await this.#become(principal, false);
   }
 
   /** Attaches if need be, signs in, checks where that led, sets the variables, and only then lets queries pass. */
-  async #become(principal: Exclude<Principal, { type: 'nobody' }>, isNew: boolean): Promise<void> {
-    const { epoch } = this.#resources.transport;
-    const isNewThere = !this.#isAttached;
-    await this.#attachNow();
-    const before = this.#readyEpoch;
-    this.#readyEpoch = 0;
-    if (principal.type === 'tenant') await signInTenant(this.#resources, this.#id, this.tenant as Tenant);
-    else await this.#signInBearer(principal.token, isNew, before);
-    if (isNewThere) for (const [name, value] of this.#variables) await this.#send('let', [name, value]);
-    this.#assertOpen();
-    if (this.#resources.transport.epoch !== epoch) throw droppedMeanwhile();
-    this.#principal = principal;
+  async #make(): Promise<void> {
+    const { principal, variables } = this.state;
+    const { transport } = this.#resources;
+    const { epoch } = transport;
+    const isNew = await this.#attach();
+    if (principal.type === 'tenant') await signInTenant(this.#resources, this.#id, this.state.tenant as Tenant);
+    if (principal.type === 'bearer') await signInBearer(transport, this.#id, principal.token, this.state);
+    if (isNew) {
+      for (const [name, value] of variables) {
+        await transport.send({ method: 'let', params: [name, value], session: this.#id });
+      }
+    }
+    this.assertOpen();
+    if (transport.epoch !== epoch) throw droppedMeanwhile();
     this.#readyEpoch = epoch;
   }
 
-  async #attachNow(): Promise<void> {
-    if (this.#isAttached) return;
-    const id = this.#id;
-    const { epoch } = this.#resources.transport;
-    this.#attachedEpoch = epoch;
-    await this.#send('attach').catch((error: unknown) => {
-      this.#attachedEpoch = 0;
-      // No answer in time does not mean that the server has not got it.
-      if (!isNotSent(error)) void this.#detach(id, epoch);
-      this.#id = Uuid.v4();
-      throw error;
-    });
-  }
-
-  async #signInBearer(token: string, isNew: boolean, readyEpochBefore: number): Promise<void> {
+  /** @returns whether it was not on this socket before */
+  async #attach(): Promise<boolean> {
     const { transport } = this.#resources;
-    try {
-      await this.#send('authenticate', [token]);
-    } catch (error) {
-      // The server has left the previous principal signed in.
-      if (error instanceof ServerError) this.#readyEpoch = readyEpochBefore;
-      throw error;
-    }
-    const { namespace, database } = await readIdentity(transport, this.#id);
-    if (this.tenant !== undefined) assertInside(this.tenant, namespace, database);
-    else if (isNew && namespace !== undefined && database !== undefined) this.#target = { namespace, database };
-    const target = this.#target;
-    if (target === undefined || (target.namespace === namespace && target.database === database)) return;
-    await enterDatabase(transport, this.#id, target);
+    const { epoch } = transport;
+    if (this.#attachedEpoch !== 0 && this.#attachedEpoch === epoch) return false;
+    // Before the answer: no answer in time does not mean that the server has not got it.
+    this.#attachedEpoch = epoch;
+    await transport.send({ method: 'attach', session: this.#id });
+    return true;
   }
 
-  #send<Result>(method: string, params: unknown[] = []): Promise<Result> {
-    return this.#resources.transport.send<Result>({ method, params, session: this.#id });
-  }
-
-  async #detach(id: Uuid, epoch: number): Promise<void> {
+  async #detach(): Promise<void> {
     const { transport } = this.#resources;
     // On another socket, or none, the session is gone already.
-    if (epoch === 0 || epoch !== transport.epoch) return;
-    await transport.send({ method: 'detach', session: id }).catch(() => undefined);
+    if (this.#attachedEpoch === 0 || this.#attachedEpoch !== transport.epoch) return;
+    await transport.send({ method: 'detach', session: this.#id }).catch(() => undefined);
   }
+}
 
-  #assertOpen(): void {
-    if (this.#closedBecause !== undefined) throw new SessionClosedError(this.#closedBecause);
-  }
+function signedOut(): UnauthenticatedError {
+  return new UnauthenticatedError('This session is not signed in. Call signin() or authenticate() on it first.');
 }
 
 function droppedMeanwhile(): ConnectionLostError {

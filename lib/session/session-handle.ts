@@ -1,16 +1,16 @@
-import { type AnyAuth, type AccessRecordAuth, ServerError, SurrealQueryable, type Tokens, type Uuid } from 'surrealdb';
+import { type AccessRecordAuth, ServerError, SurrealQueryable, type Tokens, type Uuid } from 'surrealdb';
 import type { SigninChannel } from '../connection/signin-channel.js';
 import {
   ContextMissingError,
   InvalidOptionsError,
   NotAllowedError,
+  SessionExpiredError,
   TenantMismatchError,
   UnauthenticatedError,
 } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { QueryConnection } from './query-connection.js';
-import { rpcAuth } from './rpc-auth.js';
-import type { ServerSession } from './server-session.js';
+import { rpcAuth, type SigninAuth } from './rpc-auth.js';
 import { SessionLease, type LeaseResources } from './session-lease.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
@@ -36,7 +36,7 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   get id(): Uuid | undefined {
-    return this.#lease.session?.id;
+    return this.#lease.id;
   }
 
   get tenant(): Tenant {
@@ -47,11 +47,11 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   get namespace(): string | undefined {
-    return (this.#lease.tenant ?? this.#lease.session?.target)?.namespace;
+    return (this.#lease.tenant ?? this.#lease.target)?.namespace;
   }
 
   get database(): string | undefined {
-    return (this.#lease.tenant ?? this.#lease.session?.target)?.database;
+    return (this.#lease.tenant ?? this.#lease.target)?.database;
   }
 
   get isClosed(): boolean {
@@ -59,20 +59,14 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   async set(name: string, value: unknown): Promise<void> {
-    await this.#lease.change(async (session) => {
-      await signedIn(session);
-      await session.set(name, value);
-    });
+    await this.#lease.setVariable(name, { value });
   }
 
   async unset(name: string): Promise<void> {
-    await this.#lease.change(async (session) => {
-      await signedIn(session);
-      await session.unset(name);
-    });
+    await this.#lease.setVariable(name, undefined);
   }
 
-  async signin(auth: AnyAuth): Promise<Tokens> {
+  async signin(auth: SigninAuth): Promise<Tokens> {
     return await this.#enter('signin', auth);
   }
 
@@ -82,17 +76,13 @@ export class SessionHandle extends SurrealQueryable {
 
   async authenticate(token: string | Tokens): Promise<void> {
     const access = typeof token === 'string' ? token : token.access;
-    await this.#closingOnMismatch(() =>
-      this.#lease.change((session) =>
-        session.authenticate(access).catch((error: unknown) => {
-          throw refusedSignin(error, 'authenticate');
-        }),
-      ),
-    );
+    await this.#closingOnMismatch(() => this.#lease.authenticate(access)).catch((error: unknown) => {
+      throw refusedSignin(error, 'authenticate');
+    });
   }
 
   async invalidate(): Promise<void> {
-    await this.#lease.change((session) => session.signOut());
+    await this.#lease.signOut();
   }
 
   async use({ namespace, database }: { namespace: string; database: string }): Promise<void> {
@@ -101,7 +91,7 @@ export class SessionHandle extends SurrealQueryable {
       throw new InvalidOptionsError('use() takes { namespace, database }, both as non-empty strings.');
     }
     const { tenant } = this.#lease;
-    if (tenant === undefined) return await this.#lease.change((session) => session.use({ namespace, database }));
+    if (tenant === undefined) return await this.#lease.use({ namespace, database });
     if (tenant.namespace === namespace && tenant.database === database) return;
     throw new TenantMismatchError(
       `use() would leave the namespace and database of tenant "${tenant.id}". Nothing was sent. For another tenant, open ` +
@@ -115,10 +105,7 @@ export class SessionHandle extends SurrealQueryable {
 
   /** Attaches the session now rather than at the first query; it is one of its own. For `Tenancy.attach()`. */
   async attach(): Promise<this> {
-    await this.#lease.change(async (session) => {
-      if (session.isTenantPrincipal) await signedIn(session);
-      else await session.attach();
-    });
+    await this.#lease.attach();
     return this;
   }
 
@@ -136,12 +123,10 @@ export class SessionHandle extends SurrealQueryable {
     await this.close('The session was detached.');
   }
 
-  async #enter(method: 'signin' | 'signup', auth: AnyAuth): Promise<Tokens> {
+  async #enter(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
     this.#lease.assertOpen();
     const { tenant } = this.#lease;
-    const params = await this.#closingOnMismatch(async () =>
-      rpcAuth(auth, tenant ?? this.#lease.session?.target, tenant),
-    );
+    const params = await this.#closingOnMismatch(async () => rpcAuth(auth, tenant ?? this.#lease.target, tenant));
     const tokens = await this.#signins.request(method, params).catch((error: unknown) => {
       throw refusedSignin(error, method);
     });
@@ -161,15 +146,11 @@ export class SessionHandle extends SurrealQueryable {
   }
 }
 
-/** Waits until the session can be changed on the server; one that is signed in as nobody can be changed as it is. */
-async function signedIn(session: ServerSession): Promise<void> {
-  if (session.isSignedOut) return;
-  for (let preparing = session.prepare(); preparing !== undefined; preparing = session.prepare()) await preparing;
-}
-
 /** One sentence for whatever was wrong, so that nobody learns which users, accesses or namespaces there are. */
 function refusedSignin(error: unknown, method: string): unknown {
-  if (!(error instanceof ServerError)) return error;
+  const isRefusal =
+    error instanceof ServerError || error instanceof NotAllowedError || error instanceof SessionExpiredError;
+  if (!isRefusal) return error;
   if (method === 'signup') return new NotAllowedError('The database did not accept the sign-up.', { cause: error });
   return new UnauthenticatedError('The database did not accept the credentials or token.', { cause: error });
 }

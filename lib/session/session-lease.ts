@@ -3,20 +3,18 @@ import type { RpcTransport } from '../connection/rpc-transport.js';
 import { isNotSent, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
+import { enterDatabase } from './identity.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
-import type { ServerSession } from './server-session.js';
+import type { Dependent, Principal, ServerSession, SessionState } from './server-session.js';
 import type { SessionPool } from './session-pool.js';
 
 export interface LeaseResources {
   pool: SessionPool<ServerSession>;
+  /** Makes a session of one's own; the pool decides when. */
+  openOwn: (state: SessionState) => ServerSession;
   transport: RpcTransport;
   requestTimeoutMillis: number;
-}
-
-/** What a lease must end with itself. */
-export interface LeasedResource {
-  end(): Promise<void>;
 }
 
 /**
@@ -26,30 +24,39 @@ export interface LeasedResource {
 export class SessionLease implements QueryRoad {
   readonly #resources: LeaseResources;
   readonly #tenant: () => Tenant | undefined;
-  readonly #ends = new Set<LeasedResource>();
+  readonly #dependents = new Set<Dependent>();
   readonly #lives: LiveSubscriptions;
   #session: ServerSession | undefined;
+  /** What this unit has made of its session; undefined as long as it has changed nothing. */
+  #changed: SessionState | undefined;
   #arriving: Promise<ServerSession> | undefined;
+  #hasListened = false;
+  #lastChange: Promise<unknown> = Promise.resolve();
   #closedBecause: string | undefined;
 
   /** @param tenant asked at the first query: a session may be handed out before a guard has found the tenant */
   constructor(resources: LeaseResources, tenant: () => Tenant | undefined) {
     this.#resources = resources;
     this.#tenant = tenant;
-    this.#lives = new LiveSubscriptions(resources.transport);
+    this.#lives = new LiveSubscriptions(resources.transport, (query, session) => this.adopt(query, session));
   }
 
   get isClosed(): boolean {
     return this.#closedBecause !== undefined;
   }
 
-  /** The session in use; undefined before the first query. */
-  get session(): ServerSession | undefined {
-    return this.#session;
+  /** The session's id on the server; undefined before there is one. */
+  get id(): Uuid | undefined {
+    return this.#session?.id;
   }
 
   get tenant(): Tenant | undefined {
     return this.#tenant();
+  }
+
+  /** Where a session without a tenant works, once that is known. */
+  get target(): SessionState['target'] {
+    return this.#changed?.target;
   }
 
   get transport(): RpcTransport {
@@ -61,15 +68,22 @@ export class SessionLease implements QueryRoad {
    * @throws SessionClosedError after `close()`; ConnectionLostError, RequestTimeoutError; what the database says
    */
   async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
-    this.assertOpen();
-    return await this.#withSession(async (session) => {
-      const results = await this.#send<RpcQueryResult[]>(session, 'query', [query, bindings]);
-      this.#lives.track(session.id, results, bindings);
+    return await this.withSession(async (session) => {
+      const { id } = session;
+      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, results, bindings);
+      const call = { method: 'query', params: [query, bindings], session: id };
+      if (!/\b(live|kill)\b/i.test(query)) return await this.transport.send<RpcQueryResult[]>(call);
+      // What an answer that comes too late says it started has no other owner.
+      const onLateResult = (late: unknown) => void track(late as RpcQueryResult[]);
+      const results = await this.transport.send<RpcQueryResult[]>(call, { onLateResult });
+      await track(results);
       return results;
     });
   }
 
   onReconnect(listener: () => void): () => void {
+    this.assertOpen();
+    this.#hasListened = true;
     return this.#lives.onReconnect(listener);
   }
 
@@ -79,21 +93,24 @@ export class SessionLease implements QueryRoad {
   }
 
   /**
-   * Does something with a session that is signed in, and does it again only if the server has not run it.
+   * Does something with the session, signed in and retained, and does it again only if the server has not run it.
+   * @throws SessionClosedError after `close()`
    */
-  async #withSession<Result>(work: (session: ServerSession) => Promise<Result>): Promise<Result> {
+  async withSession<Result>(work: (session: ServerSession) => Promise<Result>): Promise<Result> {
+    this.assertOpen();
     const { pool, requestTimeoutMillis } = this.#resources;
     const deadline = Date.now() + requestTimeoutMillis;
     let isHealed = false;
     for (;;) {
       const session = await this.#ready();
+      const { id } = session;
       try {
         this.assertOpen();
         return await work(session);
       } catch (error) {
         if (isNotSent(error) && Date.now() < deadline) continue;
         // A refused call was not run, so sending it once more cannot run it twice.
-        if (isHealed || !refresh(session, error)) throw translateDatabaseError(error);
+        if (isHealed || !heal(session, id, error)) throw translateDatabaseError(error);
         isHealed = true;
       } finally {
         void pool.release(session);
@@ -102,46 +119,87 @@ export class SessionLease implements QueryRoad {
   }
 
   /**
-   * Begins something that lives on the session until it ends itself or the lease is closed. The session is retained for
-   * it: `disown` gives it back.
+   * Keeps a session for something that lives on it, and sees to it that this ends with the lease or with the session.
+   * @returns to be called when it has ended
+   * @throws SessionClosedError when the lease was closed meanwhile; the caller must end what it has begun
    */
-  async begin<Result>(work: (session: ServerSession) => Promise<Result>): Promise<Result> {
+  adopt(dependent: Dependent, session: ServerSession): () => void {
     this.assertOpen();
-    return await this.#withSession(async (session) => {
-      this.#resources.pool.retain(session);
-      try {
-        return await work(session);
-      } catch (error) {
-        void this.#resources.pool.release(session);
-        throw error;
-      }
+    session.assertOpen();
+    this.#resources.pool.retain(session);
+    session.dependents.add(dependent);
+    this.#dependents.add(dependent);
+    return () => {
+      session.dependents.delete(dependent);
+      if (this.#dependents.delete(dependent)) void this.#resources.pool.release(session);
+    };
+  }
+
+  /** Sets or unsets a variable, in a session of its own (R2). When it fails, it is as if it had not been tried. */
+  async setVariable(name: string, change: { value: unknown } | undefined): Promise<void> {
+    await this.#serially(async () => {
+      const state = this.#own();
+      const call =
+        change === undefined ? { method: 'unset', params: [name] } : { method: 'let', params: [name, change.value] };
+      if (state.principal.type !== 'nobody')
+        await this.#changing((session) => this.transport.send({ ...call, session }));
+      if (change === undefined) state.variables.delete(name);
+      else state.variables.set(name, change.value);
     });
   }
 
-  /** @throws SessionClosedError when the lease was closed meanwhile; the caller must end what it has begun */
-  adopt(resource: LeasedResource): void {
-    this.assertOpen();
-    this.#ends.add(resource);
-  }
-
-  disown(resource: LeasedResource, session: ServerSession): void {
-    this.#ends.delete(resource);
-    void this.#resources.pool.release(session);
+  /** Selects where a session without a tenant works: at once, or when it signs in. */
+  async use(target: NonNullable<SessionState['target']>): Promise<void> {
+    await this.#serially(async () => {
+      const state = this.#own();
+      if (state.principal.type !== 'nobody') {
+        await this.#changing((session) => enterDatabase(this.transport, session, target));
+      }
+      state.target = target;
+    });
   }
 
   /**
-   * Moves to a session of its own, which may then be changed without anybody else noticing (R2).
-   * @param change is given that session, ready for queries if it is signed in at all
+   * Signs in as the bearer of a token, in another session on the server: what runs in the present one goes on as who it
+   * was. When it fails, for whatever reason, the lease stays signed in as before.
    */
-  async change<Result>(change: (session: ServerSession) => Promise<Result>): Promise<Result> {
-    this.assertOpen();
-    const session = await this.#own();
-    this.assertOpen();
-    try {
-      return await change(session);
-    } catch (error) {
-      throw translateDatabaseError(error);
-    }
+  async authenticate(token: string): Promise<void> {
+    await this.#serially(async () => {
+      const { pool, openOwn } = this.#resources;
+      const state = this.#stateAs({ type: 'bearer', token });
+      const session = await pool.acquireOwn(() => openOwn(state));
+      try {
+        for (let busy = session.prepare(); busy !== undefined; busy = session.prepare()) await busy;
+        await this.#lives.end();
+        this.assertOpen();
+      } catch (error) {
+        void pool.release(session);
+        throw error;
+      }
+      void this.#giveBack();
+      this.#changed = state;
+      this.#session = session;
+    });
+  }
+
+  /** Signs out, at once: what is sent from now on is refused. What runs already ends as who it was. */
+  async signOut(): Promise<void> {
+    await this.#serially(async () => {
+      this.#changed = this.#stateAs({ type: 'nobody' });
+      const session = this.#session;
+      this.#session = undefined;
+      await this.#lives.end();
+      if (session !== undefined) await this.#resources.pool.release(session);
+    });
+  }
+
+  /** Makes a session of its own on the server now; one that is nobody's is only attached. */
+  async attach(): Promise<void> {
+    await this.#serially(async () => {
+      const { principal } = this.#own();
+      if (principal.type === 'nobody') await (await this.#arrive()).attach();
+      else await this.withSession(() => Promise.resolve());
+    });
   }
 
   /** Ends all that was begun and gives the sessions back. Never throws. Safe to call twice. */
@@ -149,10 +207,11 @@ export class SessionLease implements QueryRoad {
     if (this.#closedBecause !== undefined) return undefined;
     this.#closedBecause = because;
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.
-    if (this.#ends.size === 0 && this.#lives.isEmpty && this.#arriving === undefined) return this.#giveBack();
+    if (this.#dependents.size === 0 && !this.#hasListened && this.#arriving === undefined) return this.#giveBack();
     return this.#endAll();
   }
 
+  /** @throws SessionClosedError after `close()` */
   assertOpen(): void {
     if (this.#closedBecause === undefined) return;
     throw new SessionClosedError(
@@ -162,8 +221,8 @@ export class SessionLease implements QueryRoad {
   }
 
   async #endAll(): Promise<void> {
-    await Promise.all([...this.#ends].map((resource) => resource.end().catch(() => undefined)));
     await this.#lives.end();
+    await Promise.all([...this.#dependents].map((dependent) => dependent.end()));
     await this.#arriving?.catch(() => undefined);
     await this.#giveBack();
   }
@@ -177,55 +236,87 @@ export class SessionLease implements QueryRoad {
   /** The session, retained for one call and ready for it. */
   async #ready(): Promise<ServerSession> {
     for (;;) {
-      const session = this.#session ?? (await this.#arrive(() => this.#acquireShared()));
-      const preparing = session.prepare();
-      if (preparing === undefined) return this.#resources.pool.retain(session);
-      await preparing;
+      const session = this.#session ?? (await this.#arrive());
+      try {
+        const preparing = session.prepare();
+        if (preparing === undefined) return this.#resources.pool.retain(session);
+        await preparing;
+      } catch (error) {
+        throw translateDatabaseError(error);
+      }
       this.assertOpen();
     }
   }
 
-  #acquireShared(): ServerSession | Promise<ServerSession> {
-    const { pool } = this.#resources;
-    const tenant = this.#tenant();
-    return tenant === undefined ? pool.acquireOwn(undefined) : pool.acquireShared(tenant);
-  }
-
-  async #own(): Promise<ServerSession> {
-    while (this.#arriving !== undefined) await this.#arriving.catch(() => undefined);
-    const current = this.#session;
-    if (current?.own === true) return current;
-    return await this.#arrive(() => {
-      // Given back first: a unit of work that held one session while it waits for another could wait for itself.
-      void this.#giveBack();
-      return this.#resources.pool.acquireOwn(this.#tenant());
-    });
-  }
-
   /** One session arrives at a time; one that arrives too late goes straight back. */
-  async #arrive(acquire: () => ServerSession | Promise<ServerSession>): Promise<ServerSession> {
-    if (this.#arriving !== undefined) return await this.#arriving;
-    this.#arriving = (async () => {
-      const session = await acquire();
-      if (this.#closedBecause !== undefined) void this.#resources.pool.release(session);
-      this.assertOpen();
-      return (this.#session = session);
-    })().finally(() => (this.#arriving = undefined));
+  async #arrive(): Promise<ServerSession> {
+    this.#arriving ??= this.#acquire().finally(() => (this.#arriving = undefined));
     return await this.#arriving;
   }
 
-  #send<Result>(session: ServerSession, method: string, params: unknown[]): Promise<Result> {
-    return this.#resources.transport.send<Result>({ method, params, session: session.id });
+  async #acquire(): Promise<ServerSession> {
+    const { pool, openOwn } = this.#resources;
+    const tenant = this.#tenant();
+    for (;;) {
+      const changed = (this.#changed ??= tenant === undefined ? this.#stateAs({ type: 'nobody' }) : undefined);
+      const session = await (changed === undefined
+        ? pool.acquireShared(tenant as Tenant)
+        : pool.acquireOwn(() => openOwn(changed)));
+      if (!this.isClosed && this.#changed === changed && this.#session === undefined) return (this.#session = session);
+      // The unit was changed, or ended, while this one was on its way.
+      void pool.release(session);
+      this.assertOpen();
+      if (this.#session !== undefined) return this.#session;
+    }
+  }
+
+  /** Leaves the shared session, so that the next one is this unit's own. */
+  #own(): SessionState {
+    if (this.#changed !== undefined) return this.#changed;
+    this.#changed = this.#stateAs({ type: this.#tenant() === undefined ? 'nobody' : 'tenant' });
+    // Given back before the other is acquired: a unit of work that held one while it waits could wait for itself.
+    void this.#giveBack();
+    return this.#changed;
+  }
+
+  #stateAs(principal: Principal): SessionState {
+    const tenant = this.#tenant();
+    const { variables, target = tenant } = this.#changed ?? {};
+    return { tenant, principal, variables: new Map(variables), target };
+  }
+
+  /** A change on the server. When it fails, the session is made anew without it, whatever came of it. */
+  async #changing(change: (session: Uuid) => Promise<unknown>): Promise<void> {
+    await this.withSession(async (session) => {
+      const { id } = session;
+      await change(id).catch(async (error: unknown) => {
+        if (!isNotSent(error)) await session.rebuild(id);
+        throw error;
+      });
+    });
+  }
+
+  /** One change after the other, in the order in which they were asked for. */
+  async #serially(change: () => Promise<void>): Promise<void> {
+    this.assertOpen();
+    const turn = this.#lastChange.then(async () => {
+      this.assertOpen();
+      await change();
+    });
+    this.#lastChange = turn.catch(() => undefined);
+    await turn.catch((error: unknown) => {
+      throw translateDatabaseError(error);
+    });
   }
 }
 
-/** Whether a refused call may be sent once more, because its session can be made good again as the same principal. */
-function refresh(session: ServerSession, error: unknown): boolean {
+/** Makes a session good again as the same principal after a refusal, where that can be done. */
+function heal(session: ServerSession, id: Uuid, error: unknown): boolean {
   if (isUnknownSession(error)) {
-    session.lost();
+    void session.rebuild(id);
     return true;
   }
-  if (!isExpiredSession(error) || !session.isTenantPrincipal) return false;
+  if (!isExpiredSession(error) || session.state.principal.type !== 'tenant') return false;
   session.expire();
   return true;
 }

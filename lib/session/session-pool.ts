@@ -39,7 +39,7 @@ const SHUTTING_DOWN = 'The application is shutting down.';
  */
 export class SessionPool<Session extends PoolableSession> {
   readonly #options: SessionPoolOptions;
-  readonly #open: (tenant: Tenant | undefined, own: boolean) => Session;
+  readonly #openShared: (tenant: Tenant) => Session;
   /** By principal, the least recently given back first: the order in which idle ones are closed. */
   readonly #shared = new Map<string, Session>();
   readonly #sessions = new Set<Session>();
@@ -48,9 +48,9 @@ export class SessionPool<Session extends PoolableSession> {
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(options: SessionPoolOptions, open: (tenant: Tenant | undefined, own: boolean) => Session) {
+  constructor(options: SessionPoolOptions, openShared: (tenant: Tenant) => Session) {
     this.#options = options;
-    this.#open = open;
+    this.#openShared = openShared;
   }
 
   /** How many sessions there are, in use or idle. */
@@ -64,15 +64,18 @@ export class SessionPool<Session extends PoolableSession> {
    */
   acquireShared(tenant: Tenant): Session | Promise<Session> {
     const key = principalKey(tenant);
-    return this.#existing(key) ?? this.#acquire(() => this.#existing(key) ?? this.#add(tenant, key));
+    return (
+      this.#existing(key) ?? this.#acquire(() => this.#existing(key) ?? this.#add(() => this.#openShared(tenant), key))
+    );
   }
 
   /**
-   * A session for one unit of work alone; of no tenant when none is given. Whoever acquires must release, once.
+   * A session for one unit of work alone. Whoever acquires must release, once.
+   * @param open makes it, once there is room
    * @throws PoolExhaustedError after `acquireTimeoutMillis`
    */
-  acquireOwn(tenant: Tenant | undefined): Session | Promise<Session> {
-    return this.#acquire(() => this.#add(tenant, undefined));
+  acquireOwn(open: () => Session): Session | Promise<Session> {
+    return this.#acquire(() => this.#add(open, undefined));
   }
 
   /** Counts one more use of a session that is in use already. */
@@ -135,9 +138,9 @@ export class SessionPool<Session extends PoolableSession> {
     return (this.#waiting.size === 0 ? take() : undefined) ?? this.#wait(take);
   }
 
-  #add(tenant: Tenant | undefined, key: string | undefined): Session | undefined {
+  #add(open: () => Session, key: string | undefined): Session | undefined {
     if (!this.#makeRoom()) return undefined;
-    const session = this.#open(tenant, key === undefined);
+    const session = open();
     this.#sessions.add(session);
     if (key !== undefined) this.#shared.set(key, session);
     this.#sweeper ??= this.#startSweeper();

@@ -3,7 +3,8 @@ import type { RpcTransport } from '../connection/rpc-transport.js';
 import { NotAllowedError, TenantSigninFailedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';
-import { assertTenantPrincipal, enterDatabase, readIdentity } from './identity.js';
+import { assertInside, assertTenantPrincipal, enterDatabase, readIdentity } from './identity.js';
+import type { SessionState } from './server-session.js';
 import type { TokenSource } from './token-source.js';
 
 /** What sessions are made with. */
@@ -42,6 +43,26 @@ export async function signInTenant(resources: SessionResources, session: Uuid, t
   } else if (token.verified) return;
   assertTenantPrincipal(tenant, await readIdentity(transport, session));
   tokens.accept(tenant, token);
+}
+
+/**
+ * Signs an attached session in as the bearer of a token, and looks where that led. A tenant's session must be in the
+ * tenant's own database by it: a principal that is defined above databases is outside.
+ * @throws TenantMismatchError when it leads out of the tenant
+ * @throws the SDK's ServerError when the server refuses the token
+ */
+export async function signInBearer(
+  transport: RpcTransport,
+  session: Uuid,
+  token: string,
+  state: Pick<SessionState, 'tenant' | 'target'>,
+): Promise<void> {
+  await transport.send({ method: 'authenticate', params: [token], session });
+  const { namespace, database } = await readIdentity(transport, session);
+  if (state.tenant !== undefined) return assertInside(state.tenant, namespace, database);
+  // A token of a database says itself where it leads; one of a higher level goes where use() said.
+  if (namespace !== undefined && database !== undefined) state.target = { namespace, database };
+  else if (state.target !== undefined) await enterDatabase(transport, session, state.target);
 }
 
 /** Whether it is the token that the server objects to. */

@@ -2,46 +2,52 @@ import { type BoundQuery, type LiveMessage, SurrealQueryable, type Uuid } from '
 import { ConnectionLostError, TransactionClosedError } from '../surreal.errors.js';
 import { translateDatabaseError } from './database-errors.js';
 import { QueryConnection, type QueryRoad, type RpcQueryResult } from './query-connection.js';
-import type { ServerSession } from './server-session.js';
-import type { LeasedResource, SessionLease } from './session-lease.js';
+import type { Dependent, ServerSession } from './server-session.js';
+import type { SessionLease } from './session-lease.js';
 
 /**
- * A transaction on the server. Its id opens it to every session of the socket, so the id stays in here. It belongs to
- * the socket it was begun on and is lost with it.
+ * A transaction on the server. Its id opens it to every session of the socket, so the id stays in here, and it is used
+ * with the very session that began it: one principal, for as long as it lives. It is lost with its socket.
  */
-export class OpenTransaction implements QueryRoad, LeasedResource {
+export class OpenTransaction implements QueryRoad, Dependent {
   readonly #lease: SessionLease;
   readonly #session: ServerSession;
+  readonly #sessionId: Uuid;
   readonly #id: Uuid;
   readonly #epoch: number;
+  #release: () => void = () => undefined;
   #isClosed = false;
 
   /**
-   * Begins one. It ends by `commit()`, by `cancel()`, or with its unit of work, which cancels it.
-   * @throws what `SessionLease` throws for a query
+   * Begins one. It ends by `commit()`, by `cancel()`, or with its unit of work or its session, which cancel it.
+   * @throws what `SessionLease.withSession` throws
    */
   static async begin(lease: SessionLease): Promise<OpenTransaction> {
-    return await lease.begin(async (session) => {
+    return await lease.withSession(async (session) => {
       const { transport } = lease;
-      const call = { method: 'begin', session: session.id };
-      const cancel = (id: unknown) => transport.send({ method: 'cancel', params: [id], session: session.id });
-      const id = await transport.send<Uuid>(call, { onLateResult: (late) => void cancel(late).catch(() => undefined) });
-      const transaction = new OpenTransaction(lease, session, id);
+      const { id: sessionId } = session;
+      const { epoch } = transport;
+      const cancel = (id: unknown) =>
+        transport.send({ method: 'cancel', params: [id], session: sessionId }).catch(() => undefined);
+      const call = { method: 'begin', session: sessionId };
+      const id = await transport.send<Uuid>(call, { onLateResult: (late) => void cancel(late) });
+      const transaction = new OpenTransaction(lease, session, sessionId, id, epoch);
       try {
-        lease.adopt(transaction);
+        transaction.#release = lease.adopt(transaction, session);
       } catch (error) {
-        await cancel(id).catch(() => undefined);
+        await cancel(id);
         throw error;
       }
       return transaction;
     });
   }
 
-  private constructor(lease: SessionLease, session: ServerSession, id: Uuid) {
+  private constructor(lease: SessionLease, session: ServerSession, sessionId: Uuid, id: Uuid, epoch: number) {
     this.#lease = lease;
     this.#session = session;
+    this.#sessionId = sessionId;
     this.#id = id;
-    this.#epoch = lease.transport.epoch;
+    this.#epoch = epoch;
   }
 
   get isClosed(): boolean {
@@ -50,7 +56,7 @@ export class OpenTransaction implements QueryRoad, LeasedResource {
 
   async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
     this.#assertUsable();
-    return await this.#send<RpcQueryResult[]>('query', [query, bindings]);
+    return await this.#send<RpcQueryResult[]>({ method: 'query', params: [query, bindings], txn: this.#id });
   }
 
   /** Live queries do not run in transactions; the SDK sends them outside. */
@@ -74,40 +80,44 @@ export class OpenTransaction implements QueryRoad, LeasedResource {
 
   /** Cancels it if nobody has ended it yet. */
   async end(): Promise<void> {
-    if (!this.#isClosed) await this.#finish('cancel');
+    if (!this.#isClosed) await this.#finish('cancel').catch(() => undefined);
   }
 
   async #finish(method: 'commit' | 'cancel'): Promise<void> {
     this.#isClosed = true;
     try {
-      await this.#send(method, [this.#id]);
+      await this.#send({ method, params: [this.#id] });
     } finally {
-      this.#lease.disown(this, this.#session);
+      this.#release();
     }
   }
 
-  async #send<Result = void>(method: string, params: unknown[]): Promise<Result> {
+  async #send<Result>(call: { method: string; params: unknown[]; txn?: Uuid }): Promise<Result> {
     const { transport } = this.#lease;
     if (transport.epoch !== this.#epoch) {
       throw new ConnectionLostError(
-        `The connection dropped, and this transaction with it; "${method}" was not sent. Nothing of it was kept. Run the ` +
-          'whole unit of work again.',
+        `The connection dropped, and this transaction with it; "${call.method}" was not sent. Nothing of it was kept. Run ` +
+          'the whole unit of work again.',
         { outcome: 'not-sent' },
       );
     }
-    const txn = method === 'query' ? this.#id : undefined;
     try {
-      return await transport.send<Result>({ method, params, session: this.#session.id, txn });
+      return await transport.send<Result>({ ...call, session: this.#sessionId });
     } catch (error) {
       throw translateDatabaseError(error);
     }
   }
 
   #assertUsable(): void {
+    this.#lease.assertOpen();
+    this.#session.assertOpen();
     if (this.#isClosed) {
       throw new TransactionClosedError('The transaction was committed or cancelled already. Begin a new one.');
     }
-    this.#lease.assertOpen();
+    if (this.#session.id === this.#sessionId || this.#lease.transport.epoch !== this.#epoch) return;
+    throw new TransactionClosedError(
+      'The session that began this transaction was given up, and the transaction with it.',
+    );
   }
 }
 
@@ -117,6 +127,7 @@ export class TenantTransaction extends SurrealQueryable {
 
   /** @internal by `TenantSession.begin()` */
   constructor(transaction: OpenTransaction) {
+    // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(transaction) as never, undefined);
     this.#transaction = transaction;
   }
@@ -146,6 +157,6 @@ export class TenantTransaction extends SurrealQueryable {
 
   /** `await using transaction = await db.begin()`: cancels it unless it was ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#transaction.end().catch(() => undefined);
+    await this.#transaction.end();
   }
 }

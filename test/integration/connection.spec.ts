@@ -17,6 +17,7 @@ import {
 } from 'nestjs-surreal';
 import { Test } from '@nestjs/testing';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { SocketTransport } from '../../lib/connection/socket-transport.js';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
 import { type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
 
@@ -247,5 +248,35 @@ describe('the process', () => {
       await NestFactory.createApplicationContext(SurrealModule.forRoot({ url: 'mem://' }), { logger: false, abortOnError: false }).catch((error) => console.log(error.code, error.message));`;
     const { output } = await run(hidden);
     expect(output).toMatch(/INVALID_OPTIONS .*npm install @surrealdb\/node/);
+  });
+});
+
+describe('a server that begins to close and then says nothing more', () => {
+  it('is left at once: no epoch to send in, and a new socket for whoever waits', async () => {
+    const codec = new CborCodec({});
+    let sockets = 0;
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await once(server, 'listening');
+    server.on('connection', (socket, request) => {
+      const isFirst = ++sockets === 1;
+      socket.on('message', (data: Buffer) => {
+        // A close frame by hand, and the TCP connection left open behind it.
+        if (isFirst) request.socket.write(Buffer.from([0x88, 0x02, 0x03, 0xe9]));
+        else socket.send(codec.encode({ id: codec.decode<{ id: string }>(data).id, result: 'answered' }));
+      });
+    });
+    const { port } = server.address() as { port: number };
+    const transport = new SocketTransport({ urls: [new URL(`ws://127.0.0.1:${port}`)], requestTimeoutMillis: 2_000 });
+    await transport.ready();
+    const lost = transport.send({ method: 'ping' }).catch((error: unknown) => error);
+    for (let tries = 0; tries < 100 && transport.epoch !== 0; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(transport.epoch).toBe(0);
+    await transport.ready();
+    expect(await lost).toMatchObject({ code: 'CONNECTION_LOST', outcome: 'unknown' });
+    expect(await transport.send({ method: 'ping' })).toBe('answered');
+    await transport.close();
+    for (const client of server.clients) client.terminate();
+    await new Promise((resolve) => server.close(resolve));
   });
 });

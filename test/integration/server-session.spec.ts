@@ -5,11 +5,18 @@ import { SocketTransport } from '../../lib/connection/socket-transport.js';
 import { obtainToken } from '../../lib/session/credentials.js';
 import { SessionHandle } from '../../lib/session/session-handle.js';
 import { SessionPool } from '../../lib/session/session-pool.js';
-import { ServerSession } from '../../lib/session/server-session.js';
+import { ServerSession, type SessionState } from '../../lib/session/server-session.js';
 import { type SessionToken, TokenSource } from '../../lib/session/token-source.js';
 import { type Database, defineTenant, startDatabase } from '../support/surreal.js';
 
 const LIMITS = { max: 10, idleTimeoutMillis: 60_000, maxLifetimeMillis: 60_000, acquireTimeoutMillis: 1_000 };
+
+const stateOf = (tenant: Tenant): SessionState => ({
+  tenant,
+  principal: { type: 'tenant' },
+  variables: new Map(),
+  target: tenant,
+});
 
 describe('ServerSession', () => {
   let database: Database;
@@ -48,7 +55,7 @@ describe('ServerSession', () => {
   it("R1: is not ready when a token leads into another tenant's database", async () => {
     const { transport, ...rest } = connect();
     const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), globex);
-    const session = new ServerSession({ ...rest, transport, tokens }, acme, false);
+    const session = new ServerSession({ ...rest, transport, tokens }, stateOf(acme), false);
     await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
     expect(session.prepare()).toBeInstanceOf(Promise);
     await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
@@ -61,13 +68,13 @@ describe('ServerSession', () => {
     const { transport, ...rest } = connect();
     const second: Tenant = { ...acme, credentials: { type: 'user', username: 'second', password: 'two' } };
     const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), second);
-    const session = new ServerSession({ ...rest, transport, tokens }, acme, false);
+    const session = new ServerSession({ ...rest, transport, tokens }, stateOf(acme), false);
     await expect(session.prepare()).rejects.toThrow(/own principal/);
   });
 
   it('is ready after prepare(), without a promise, and no more after close()', async () => {
     const resources = connect();
-    const session = new ServerSession(resources, acme, false);
+    const session = new ServerSession(resources, stateOf(acme), false);
     await session.prepare();
     expect(session.prepare()).toBeUndefined();
     await session.close('It was closed by the test.');
@@ -79,7 +86,7 @@ describe('ServerSession', () => {
   it('leaves nothing on the server when it is closed while it is being prepared', async () => {
     const before = (await database.server?.sessions()) ?? 0;
     const resources = connect();
-    const session = new ServerSession(resources, acme, false);
+    const session = new ServerSession(resources, stateOf(acme), false);
     const preparing = session.prepare();
     await session.close('It was closed by the test.');
     await expect(preparing).rejects.toThrow('It was closed by the test.');
@@ -88,9 +95,10 @@ describe('ServerSession', () => {
 
   it('R1: one that the server has forgotten is attached anew and signed in, not used as anonymous', async () => {
     const resources = connect();
-    const pool = new SessionPool(LIMITS, (tenant, own) => new ServerSession(resources, tenant, own));
+    const pool = new SessionPool(LIMITS, (tenant) => new ServerSession(resources, stateOf(tenant), false));
+    const openOwn = (state: SessionState) => new ServerSession(resources, state, true);
     const signins = SigninChannel.onSocket(resources.transport);
-    const handle = new SessionHandle({ ...resources, pool, signins, requestTimeoutMillis: 5_000 }, () => acme);
+    const handle = new SessionHandle({ ...resources, pool, openOwn, signins, requestTimeoutMillis: 5_000 }, () => acme);
     await handle.set('color', 'red');
     await resources.transport.send({ method: 'detach', session: handle.id });
     expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);

@@ -31,7 +31,6 @@ const tenant = (id: string): Tenant => ({
 const [a, b, c] = [tenant('a'), tenant('b'), tenant('c')];
 
 describe('SessionPool', () => {
-  let opened: FakeSession[];
   let pool: SessionPool<FakeSession>;
   const make = (options: Partial<SessionPoolOptions> = {}) => {
     const limits = {
@@ -41,15 +40,12 @@ describe('SessionPool', () => {
       acquireTimeoutMillis: 100,
       ...options,
     };
-    pool = new SessionPool(limits, (of, own) => {
-      const session = new FakeSession(of, own);
-      opened.push(session);
-      return session;
-    });
+    pool = new SessionPool(limits, (of) => new FakeSession(of, false));
   };
 
+  const acquireOwn = (of: Tenant) => pool.acquireOwn(() => new FakeSession(of, true));
+
   beforeEach(() => {
-    opened = [];
     make();
   });
   afterEach(async () => {
@@ -69,7 +65,7 @@ describe('SessionPool', () => {
   });
 
   it('gives an own session to one alone, and closes it with its last use', async () => {
-    const [first, second] = [await pool.acquireOwn(a), await pool.acquireOwn(a)];
+    const [first, second] = [await acquireOwn(a), await acquireOwn(a)];
     expect(first).not.toBe(second);
     pool.retain(first);
     expect(pool.release(first)).toBeUndefined();
@@ -91,9 +87,9 @@ describe('SessionPool', () => {
   });
 
   it('R5: says POOL_EXHAUSTED after acquireTimeoutMillis, and how to mend it', async () => {
-    await pool.acquireOwn(a);
-    await pool.acquireOwn(b);
-    await expect(Promise.resolve(pool.acquireOwn(c))).rejects.toMatchObject({
+    await acquireOwn(a);
+    await acquireOwn(b);
+    await expect(Promise.resolve(acquireOwn(c))).rejects.toMatchObject({
       code: 'POOL_EXHAUSTED',
       message: expect.stringMatching(
         /All 2 sessions \(sessions.max\).*within 100 ms \(sessions.acquireTimeoutMillis\)/,
@@ -103,17 +99,17 @@ describe('SessionPool', () => {
 
   it('serves those who wait in their order, and newcomers behind them', async () => {
     make({ max: 1, acquireTimeoutMillis: 5_000 });
-    const held = await pool.acquireOwn(a);
+    const held = await acquireOwn(a);
     const order: string[] = [];
     const waiting = ['first', 'second'].map(async (name) => {
-      const session = await pool.acquireOwn(a);
+      const session = await acquireOwn(a);
       order.push(name);
       await pool.release(session);
     });
     void pool.release(held);
     waiting.push(
       (async () => {
-        const session = await pool.acquireOwn(a);
+        const session = await acquireOwn(a);
         order.push('newcomer');
         await pool.release(session);
       })(),
@@ -149,7 +145,7 @@ describe('SessionPool', () => {
 
   it('evicts the sessions of one tenant, in use or not', async () => {
     make({ max: 10 });
-    const [shared, own, other] = [await pool.acquireShared(a), await pool.acquireOwn(a), await pool.acquireShared(b)];
+    const [shared, own, other] = [await pool.acquireShared(a), await acquireOwn(a), await pool.acquireShared(b)];
     await pool.evict('a');
     expect([shared, own, other].map(({ closedBecause }) => closedBecause)).toEqual([
       'Tenant "a" was evicted.',
@@ -163,8 +159,8 @@ describe('SessionPool', () => {
 
   it('refuses everything after close(), also those who wait', async () => {
     make({ max: 1, acquireTimeoutMillis: 5_000 });
-    const held = await pool.acquireOwn(a);
-    const waiting = Promise.resolve(pool.acquireOwn(b));
+    const held = await acquireOwn(a);
+    const waiting = Promise.resolve(acquireOwn(b));
     waiting.catch(() => undefined);
     await pool.close();
     expect(held.closedBecause).toMatch(/shutting down/);
