@@ -6,7 +6,30 @@ export {
   type SurrealOptionsFactory,
 } from './surreal.module.js';
 export type { SurrealModuleOptions, TenantsOptions, SessionsOptions } from './surreal.options.js';
-export * from './surreal.errors.js';
+export {
+  AlreadyExistsError,
+  ConnectionLostError,
+  ContextMissingError,
+  InvalidOptionsError,
+  InvalidValueError,
+  NotAllowedError,
+  PoolExhaustedError,
+  RequestTimeoutError,
+  SessionClosedError,
+  SessionExpiredError,
+  SessionsUnsupportedError,
+  SurrealModuleError,
+  type SurrealErrorCode,
+  TenantInvalidError,
+  TenantMismatchError,
+  TenantNotFoundError,
+  TenantNotIdentifiedError,
+  TenantSigninFailedError,
+  TenantSuspendedError,
+  TransactionClosedError,
+  TransactionConflictError,
+  UnauthenticatedError,
+} from './surreal.errors.js';
 
 export type { Tenant, TenantCredentials, UserCredentials, JwtCredentials, JwtAlgorithm } from './tenant/tenant.js';
 export {
@@ -26,6 +49,7 @@ export { TenantStore, InMemoryTenantStore } from './tenant/tenant-store.js';
 export type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
 
 export { TenantSession, CurrentTenant } from './context/tenant-session.js';
+export type { SigninAuth } from './session/rpc-auth.js';
 export type { TenantTransaction } from './session/tenant-transaction.js';
 export { TenantGuard, SkipTenant } from './context/tenant.guard.js';
 export { Tenancy } from './context/tenancy.js';
@@ -33,3 +57,4 @@ export { SurrealExceptionFilter } from './context/surreal-exception.filter.js';
 
 // What applications need of the SDK, of the copy that this library uses (the SDK ships an ESM and a CommonJS one).
 export { BoundQuery, DateTime, Decimal, Duration, RecordId, RecordIdRange, ServerError, StringRecordId, surql, Surreal, Table, Uuid } from 'surrealdb'; // prettier-ignore
+export type { AccessRecordAuth, Tokens } from 'surrealdb';

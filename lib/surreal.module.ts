@@ -139,7 +139,7 @@ function makeResources(
   moduleRef: ModuleRef,
 ): TenancyResources {
   const { requestTimeoutMillis } = options;
-  const { sessions: transport, signins } = connection;
+  const { sessions: transport, signins, logins } = connection;
   const tokens = new TokenSource(signins);
   const sessionResources = { transport, tokens, prepareTimeoutMillis: requestTimeoutMillis };
   const openOwn = (state: SessionState) => new ServerSession(sessionResources, state, true);
@@ -147,7 +147,7 @@ function makeResources(
     const state = { tenant, principal: { type: 'tenant' as const }, variables: new Map(), target: tenant };
     return new ServerSession(sessionResources, state, false);
   });
-  const handleResources = { pool, openOwn, transport, signins, requestTimeoutMillis };
+  const handleResources = { pool, openOwn, transport, logins, requestTimeoutMillis };
   const context = new UnitContext(handleResources);
   return { ...handleResources, context, pool, tokens, tenants: tenantSide(options.tenants, moduleRef) };
 }

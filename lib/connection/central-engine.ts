@@ -26,7 +26,7 @@ export class CentralEngine extends RpcEngine implements SurrealEngine {
   readonly #publisher = new Publisher<EngineEvents>();
   #unsubscribe: (() => void) | undefined;
   #restored = deferred();
-  #restoring = false;
+  #state: 'down' | 'restoring' | 'ready' = 'down';
 
   constructor(context: DriverContext, transport: RpcTransport, timeoutMillis: number) {
     super(context);
@@ -48,7 +48,7 @@ export class CentralEngine extends RpcEngine implements SurrealEngine {
 
   /** Called by the SDK once its session is signed in again: from now on other calls may pass. */
   ready(): void {
-    this.#restoring = false;
+    this.#state = 'ready';
     this.#restored.resolve();
   }
 
@@ -62,11 +62,11 @@ export class CentralEngine extends RpcEngine implements SurrealEngine {
   override async send<Method extends string, Params extends unknown[] | undefined, Result>(
     request: RpcRequest<Method, Params>,
   ): Promise<Result> {
-    if (this.#restoring) return await this.#sendRestoring(request);
+    if (this.#state === 'restoring') return await this.#sendRestoring(request);
     const deadline = Date.now() + this.#timeoutMillis;
     for (;;) {
       await this.#transport.ready(deadline - Date.now());
-      await this.#restored.promise;
+      if (this.#state !== 'ready') await within(this.#restored.promise, deadline - Date.now());
       try {
         return await this.#transport.send<Result>(request);
       } catch (error) {
@@ -98,13 +98,13 @@ export class CentralEngine extends RpcEngine implements SurrealEngine {
   }
 
   #connected(): void {
-    this.#restoring = true;
+    this.#state = 'restoring';
     this.#publisher.publish('connected');
   }
 
   #lost(): void {
-    if (!this.#restoring) this.#restored = deferred();
-    this.#restoring = false;
+    if (this.#state === 'ready') this.#restored = deferred();
+    this.#state = 'down';
     this.#publisher.publish('reconnecting');
   }
 
@@ -125,4 +125,14 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   let resolve: () => void = () => undefined;
   const promise = new Promise<void>((settle) => (resolve = settle));
   return { promise, resolve };
+}
+
+/** @throws ConnectionLostError (`not-sent`) when it takes longer */
+async function within(promise: Promise<void>, millis: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = 'The central connection did not sign in again in time. The call was not sent.';
+    timer = setTimeout(() => reject(new ConnectionLostError(error, { outcome: 'not-sent' })), millis);
+  });
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -107,7 +107,7 @@ export class EmbeddedTransport implements RpcTransport {
         // The engine goes on delivering for a while after a live query ended: stopping means hearing nothing more.
         if (this.#liveLoops.has(stop)) listener(next.value);
       }
-    })();
+    })().catch(stop);
     return stop;
   }
 

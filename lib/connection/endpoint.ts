@@ -46,5 +46,6 @@ function parseSocketUrl(url: string, scheme: string | undefined): URL {
 
 /** A url as it may appear in an error: without the user, password and query that it may carry (R7). */
 export function redactUrl(url: string): string {
-  return url.replace(/\/\/[^/@]*@/, '//').replace(/[?#].*$/s, '');
+  // Up to the last @: a password may hold a slash or an @ itself. Rather too little is shown than too much.
+  return url.replace(/\/\/.*@/s, '//').replace(/[?#].*$/s, '');
 }

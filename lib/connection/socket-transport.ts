@@ -16,6 +16,9 @@ export interface SocketTransportOptions {
 
 const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 5_000 };
 
+/** A socket that lived this long was a good one: after it the next is tried without a pause. */
+const STABLE_MILLIS = 1_000;
+
 interface Waiter {
   resolve: () => void;
   reject: (error: Error) => void;
@@ -31,6 +34,9 @@ export class SocketTransport implements RpcTransport {
   readonly #waiters = new Set<Waiter>();
   #socket: RpcSocket | undefined;
   #epochs = 0;
+  #failures = 0;
+  /** The node whose turn it is, counted on for ever. */
+  #node = 0;
   #connecting = false;
   #closed = false;
   #pause: { timer: NodeJS.Timeout; end: () => void } | undefined;
@@ -97,15 +103,18 @@ export class SocketTransport implements RpcTransport {
   async #connect(): Promise<void> {
     this.#connecting = true;
     const { urls, requestTimeoutMillis, backoff = BACKOFF } = this.#options;
-    for (let attempt = 1; !this.#closed; attempt++) {
+    while (!this.#closed) {
+      // Every node gets its turn before the first pause.
+      const round = Math.floor(this.#failures / urls.length);
+      if (round > 0 && this.#failures % urls.length === 0) await this.#sleep(backoffDelay(backoff, round));
+      if (this.#closed) break;
       try {
-        const url = urls[(this.#epochs + attempt - 1) % urls.length] as URL;
-        this.#opened(await RpcSocket.open(url, this.#codec, requestTimeoutMillis));
+        this.#opened(await RpcSocket.open(urls[this.#node % urls.length] as URL, this.#codec, requestTimeoutMillis));
         break;
       } catch (error) {
         this.#lastError = error;
-        // Every node gets its turn before the first pause.
-        if (attempt % urls.length === 0) await this.#sleep(backoffDelay(backoff, attempt / urls.length));
+        this.#failures++;
+        this.#node++;
       }
     }
     this.#connecting = false;
@@ -113,16 +122,20 @@ export class SocketTransport implements RpcTransport {
 
   #opened(socket: RpcSocket): void {
     if (this.#closed) return void socket.close();
+    const openedAt = Date.now();
     this.#epochs++;
     this.#socket = socket;
     socket.onNotification = (message) => this.#live.publish(message);
-    socket.onClosed = () => this.#dropped();
+    socket.onClosed = () => this.#dropped(Date.now() - openedAt);
     this.#settleWaiters((waiter) => waiter.resolve());
     for (const listener of [...this.#listeners]) listener.connected?.();
   }
 
-  #dropped(): void {
+  #dropped(livedMillis: number): void {
     this.#socket = undefined;
+    // A socket that opens and drops at once is as good as none: a proxy whose backend is down looks like that.
+    this.#failures = livedMillis < STABLE_MILLIS ? this.#failures + 1 : 0;
+    this.#node++;
     for (const listener of [...this.#listeners]) listener.lost?.();
     if (!this.#closed) void this.#connect();
   }

@@ -29,6 +29,7 @@ interface Transports {
   central: RpcTransport;
   sessions: RpcTransport;
   signins: SigninChannel;
+  logins: SigninChannel;
   /** All that must be closed. */
   all: RpcTransport[];
 }
@@ -36,15 +37,18 @@ interface Transports {
 const RECONNECT = { firstMillis: 100, maxMillis: 10_000 };
 
 /**
- * All sockets of one application. Three kinds, so that nobody is held up or mistaken for somebody else:
+ * All sockets of one application. Several kinds, so that nobody is held up or mistaken for somebody else:
  * `central` carries the SDK's `Surreal` and the root sign-in; `sessions` carries the sessions of tenants, and its own
- * default session never signs in; `signins` turns passwords into tokens. The embedded engine is all three.
+ * default session never signs in; `signins` and `logins` turn passwords into tokens. The embedded engine is all of them.
  */
 export class SurrealConnection {
   /** The SDK's connection, signed in as the service itself. */
   readonly surreal: Surreal;
   readonly sessions: RpcTransport;
+  /** Sign-ins of the tenants themselves. */
   readonly signins: SigninChannel;
+  /** Sign-ins that application code asks for, with end users' passwords: a flood of them holds up no tenant's own. */
+  readonly logins: SigninChannel;
   readonly #transports: readonly RpcTransport[];
   readonly #central: RpcTransport;
   readonly #options: ConnectionOptions;
@@ -79,6 +83,7 @@ export class SurrealConnection {
     this.#central = transports.central;
     this.sessions = transports.sessions;
     this.signins = transports.signins;
+    this.logins = transports.logins;
     this.#transports = transports.all;
     this.#options = options;
     // The SDK wants one url; it picks the engine by its scheme and builds the addresses of import and export from it.
@@ -180,8 +185,14 @@ export class SurrealConnection {
 
 function socketTransports(endpoint: { urls: URL[] }, options: ConnectionOptions): Transports {
   const open = () => new SocketTransport({ urls: endpoint.urls, requestTimeoutMillis: options.requestTimeoutMillis });
-  const [central, sessions, signins] = [open(), open(), open()];
-  return { central, sessions, signins: SigninChannel.onSocket(signins), all: [central, sessions, signins] };
+  const [central, sessions, signins, logins] = [open(), open(), open(), open()];
+  return {
+    central,
+    sessions,
+    signins: SigninChannel.onSocket(signins),
+    logins: SigninChannel.onSocket(logins),
+    all: [central, sessions, signins, logins],
+  };
 }
 
 async function embedded(
@@ -189,8 +200,8 @@ async function embedded(
   options: ConnectionOptions,
 ): Promise<Transports> {
   const transport = await openDatastore(endpoint, options);
-  const signins = await SigninChannel.onEmbedded(transport);
-  return { central: transport, sessions: transport, signins, all: [transport] };
+  const [signins, logins] = [await SigninChannel.onEmbedded(transport), await SigninChannel.onEmbedded(transport)];
+  return { central: transport, sessions: transport, signins, logins, all: [transport] };
 }
 
 /** An engine that was closed, also one of a process that has just ended, lets go of its directory a moment later. */

@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
-import { ServerError } from 'surrealdb';
+import { SurrealError } from 'surrealdb';
 import { translateDatabaseError } from '../session/database-errors.js';
 import { SurrealModuleError } from '../surreal.errors.js';
 
@@ -8,7 +8,7 @@ import { SurrealModuleError } from '../surreal.errors.js';
  * Answers errors of this library and of the database with the status of their code. A client is told the code and a fixed
  * sentence; what happened in detail goes to the log.
  */
-@Catch(SurrealModuleError, ServerError)
+@Catch(SurrealModuleError, SurrealError)
 export class SurrealExceptionFilter implements ExceptionFilter {
   readonly #logger = new Logger('nestjs-surreal');
   readonly #adapterHost: HttpAdapterHost;

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ContextMissingError } from '../surreal.errors.js';
 import type { HandleResources } from '../session/session-handle.js';
 import type { Tenant } from '../tenant/tenant.js';
@@ -53,17 +53,16 @@ export class UnitContext {
   }
 
   /** Opens the unit of work of an HTTP request; it ends when the response is closed, answered or not. */
-  runRequest(
-    request: IncomingMessage,
-    response: { once(event: 'close', listener: () => void): unknown },
-    next: () => void,
-  ): void {
+  runRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
     const unit = this.#open();
     units.set(request, unit);
-    response.once('close', () => {
+    const end = () => {
       this.#running.delete(unit);
       void unit.end();
-    });
+    };
+    // A client that left while something before this was still at work: 'close' has been, and does not come again.
+    if (response.closed || response.destroyed || request.socket.destroyed) end();
+    else response.once('close', end);
     this.#storage.run(unit, next);
   }
 

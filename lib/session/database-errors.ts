@@ -1,6 +1,7 @@
-import { ServerError } from 'surrealdb';
+import { ConnectionUnavailableError, ServerError } from 'surrealdb';
 import {
   AlreadyExistsError,
+  ConnectionLostError,
   InvalidValueError,
   NotAllowedError,
   RequestTimeoutError,
@@ -25,6 +26,12 @@ const CONFLICT = /This transaction can be retried|Transaction conflict/;
  * (a parse error, THROW, a missing table) and anything that is no database error come back as they are.
  */
 export function translateDatabaseError(error: unknown): unknown {
+  if (error instanceof ConnectionUnavailableError) {
+    return new ConnectionLostError('The central connection to SurrealDB is down. The call was not sent.', {
+      outcome: 'not-sent',
+      cause: error,
+    });
+  }
   if (!(error instanceof ServerError)) return error;
   return structured(error) ?? byMessage(error) ?? error;
 }

@@ -15,7 +15,7 @@ import { SessionLease, type LeaseResources } from './session-lease.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
 export interface HandleResources extends LeaseResources {
-  signins: SigninChannel;
+  logins: SigninChannel;
 }
 
 /**
@@ -24,7 +24,7 @@ export interface HandleResources extends LeaseResources {
  */
 export class SessionHandle extends SurrealQueryable {
   readonly #lease: SessionLease;
-  readonly #signins: SigninChannel;
+  readonly #logins: SigninChannel;
 
   /** @param tenant asked at the first query; undefined for a session that belongs to no tenant */
   constructor(resources: HandleResources, tenant: () => Tenant | undefined) {
@@ -32,7 +32,7 @@ export class SessionHandle extends SurrealQueryable {
     // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(lease) as never, undefined);
     this.#lease = lease;
-    this.#signins = resources.signins;
+    this.#logins = resources.logins;
   }
 
   get id(): Uuid | undefined {
@@ -127,7 +127,7 @@ export class SessionHandle extends SurrealQueryable {
     this.#lease.assertOpen();
     const { tenant } = this.#lease;
     const params = await this.#closingOnMismatch(async () => rpcAuth(auth, tenant ?? this.#lease.target, tenant));
-    const tokens = await this.#signins.request(method, params).catch((error: unknown) => {
+    const tokens = await this.#logins.request(method, params).catch((error: unknown) => {
       throw refusedSignin(error, method);
     });
     await this.authenticate(tokens.access);

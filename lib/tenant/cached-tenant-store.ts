@@ -55,7 +55,7 @@ export class CachedTenantStore implements TenantStore {
 
   async #ask(identifier: string): Promise<Tenant | undefined> {
     const generation = this.#generation;
-    const tenant = await this.#store.findByIdentifier(identifier);
+    const tenant = (await this.#store.findByIdentifier(identifier)) ?? undefined;
     if (generation !== this.#generation) return tenant;
     if (tenant === undefined) this.#misses.set(identifier, true);
     else this.#hits.set(identifier, tenant);

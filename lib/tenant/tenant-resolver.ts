@@ -51,7 +51,8 @@ export class TenantResolver {
    */
   async find(identifier: string): Promise<Tenant> {
     const tenant = await this.#options.store.findByIdentifier(validateIdentifier(identifier));
-    if (tenant === undefined) throw new TenantNotFoundError(`The tenant store knows no tenant "${identifier}".`);
+    if (tenant === undefined || tenant === null)
+      throw new TenantNotFoundError(`The tenant store knows no tenant "${identifier}".`);
     return this.admit(tenant);
   }
 
@@ -91,7 +92,7 @@ export class TenantResolver {
   async #findAgreeing(first: string, others: string[]): Promise<Tenant> {
     const found = await Promise.all([first, ...others].map(async (one) => this.#options.store.findByIdentifier(one)));
     const [tenant] = found;
-    if (tenant === undefined || found.some((other) => other?.id !== tenant.id)) {
+    if (tenant === undefined || tenant === null || found.some((other) => other?.id !== tenant.id)) {
       throw new TenantMismatchError(
         `The request names ${found.length} different tenants. All strategies that answer must agree (tenants.crossCheck).`,
       );

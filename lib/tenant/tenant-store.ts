@@ -9,9 +9,9 @@ import { tenantProblem } from './tenant.validation.js';
 export interface TenantStore {
   /**
    * @param identifier already validated: letters, digits, `_`, `-`, `.`
-   * @returns the tenant, or undefined when there is none; an error thrown here fails the request with 500
+   * @returns the tenant, or undefined (or null) when there is none; an error thrown here fails the request with 500
    */
-  findByIdentifier(identifier: string): Promise<Tenant | undefined> | Tenant | undefined;
+  findByIdentifier(identifier: string): Promise<Tenant | null | undefined> | Tenant | null | undefined;
 }
 
 /** Injection token of the store in use (`@Inject(TenantStore) store: TenantStore`): one name for token and type. */

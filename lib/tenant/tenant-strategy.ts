@@ -28,7 +28,7 @@ export function httpRequestOf(context: ExecutionContext): HttpRequest {
       return context.switchToHttp().getRequest<HttpRequest | undefined>() ?? {};
     case 'graphql':
       // A resolver's arguments are (parent, args, context, info); the context carries the request.
-      return context.getArgByIndex<{ req?: HttpRequest; request?: HttpRequest } | undefined>(2)?.req ?? {};
+      return context.getArgByIndex<{ req?: HttpRequest } | undefined>(2)?.req ?? {};
     default:
       return {};
   }
@@ -81,7 +81,8 @@ export function fromTenantId(fixed: string): TenantStrategy {
 }
 
 function hostOf(context: ExecutionContext): string | undefined {
-  return httpRequestOf(context).hostname?.toLowerCase();
+  // A name may end in the dot of the root, and is the same name.
+  return httpRequestOf(context).hostname?.toLowerCase().replace(/\.$/, '');
 }
 
 /**

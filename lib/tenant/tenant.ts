@@ -57,7 +57,10 @@ export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
  */
 export function sealTenant(tenant: Tenant): Tenant {
   const { credentials, ...visible } = tenant;
-  const sealed = Object.defineProperties({ ...credentials }, REDACTION);
+  // A list that stays the store's own could be changed under a session that was made by it.
+  const own =
+    credentials.type === 'jwt' ? { ...credentials, roles: Object.freeze([...credentials.roles]) } : { ...credentials };
+  const sealed = Object.defineProperties(own, REDACTION);
   return Object.freeze(
     Object.defineProperty({ ...visible }, 'credentials', { value: Object.freeze(sealed) }),
   ) as Tenant;

@@ -70,11 +70,27 @@ function makeVerifier(key: string | undefined, jwksUri: string | undefined): Ver
 }
 
 function keyObject(key: string): KeyObject {
-  if (!key.includes('-----BEGIN')) return createSecretKey(key, 'utf8');
+  if (key === '') throw new InvalidOptionsError('fromToken: "key" is empty. Is its environment variable set?');
   try {
-    return createPublicKey(key);
+    if (key.includes('-----BEGIN')) return createPublicKey(key);
   } catch (cause) {
     throw new InvalidOptionsError('fromToken: "key" is not a public key in PEM.', { cause });
+  }
+  // Taken for a shared secret it would let everybody who knows it sign.
+  if (isBarePublicKey(key)) {
+    throw new InvalidOptionsError(
+      'fromToken: "key" is a public key without its PEM lines (-----BEGIN PUBLIC KEY-----).',
+    );
+  }
+  return createSecretKey(key, 'utf8');
+}
+
+function isBarePublicKey(key: string): boolean {
+  try {
+    createPublicKey({ key: Buffer.from(key, 'base64'), format: 'der', type: 'spki' });
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -82,11 +98,17 @@ async function verified(verify: () => Promise<{ payload: Record<string, unknown>
   try {
     return (await verify()).payload;
   } catch (cause) {
-    if (cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)) {
+    if (isBadToken(cause)) {
       throw new UnauthenticatedError(`The bearer token does not hold (${cause.code}).`, { cause });
     }
     throw new ServiceUnavailableException("The keys of the token's issuer cannot be fetched at the moment", { cause });
   }
+}
+
+/** Whether it is the token that does not hold, and not the issuer's keys that could not be had. */
+function isBadToken(cause: unknown): cause is errors.JOSEError {
+  const isAboutKeys = cause instanceof errors.JWKSTimeout || cause instanceof errors.JWKSInvalid;
+  return cause instanceof errors.JOSEError && !isAboutKeys && cause.code !== errors.JOSEError.code;
 }
 
 /** The token of `Authorization: Bearer …`; undefined when the header is of another scheme or absent. */

@@ -280,3 +280,22 @@ describe('a server that begins to close and then says nothing more', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 });
+
+describe('a server that takes connections and drops them', () => {
+  it('R6: is tried with growing pauses, not in a loop', async () => {
+    let connections = 0;
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await once(server, 'listening');
+    server.on('connection', (socket) => {
+      connections++;
+      socket.terminate();
+    });
+    const { port } = server.address() as { port: number };
+    const transport = new SocketTransport({ urls: [new URL(`ws://127.0.0.1:${port}`)], requestTimeoutMillis: 2_000 });
+    await transport.ready();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(connections).toBeLessThan(12);
+    await transport.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+});

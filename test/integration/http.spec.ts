@@ -15,6 +15,7 @@ import {
   StreamableFile,
   UseGuards,
 } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
 import {
   CurrentTenant,
   fromHeader,
@@ -24,6 +25,7 @@ import {
   InjectRequestSession,
   RecordId,
   SkipTenant,
+  SurrealModule,
   Table,
   Tenancy,
   type Tenant,
@@ -455,6 +457,53 @@ describe.each<Platform>(['express', 'fastify'])('the shutdown of an application 
       code: expect.any(String),
     });
     await database.stop();
+  });
+});
+
+describe.each<Platform>(['express', 'fastify'])('something slow in front of an application on %s', (platform) => {
+  it('R8: a client that leaves meanwhile leaves no session behind', async () => {
+    const database = await startDatabase();
+    const [acme, globex] = [
+      await defineTenant(database.admin, { id: 'acme' }),
+      await defineTenant(database.admin, { id: 'globex' }),
+    ];
+    const options = moduleOptions(database, new TenantMap(acme, globex), {
+      sessions: { max: 3, acquireTimeoutMillis: 500 },
+    });
+    const { app, url } = await listen(options, {
+      platform,
+      controllers: [NoteController],
+      providers: [NoteService],
+      before: (made) => made.use((_request: unknown, _response: unknown, next: () => void) => setTimeout(next, 150)),
+    });
+    for (let client = 0; client < 3; client++) {
+      const request = httpRequest(`${url}/notes/stream`, { headers: { 'x-tenant-id': 'acme' } });
+      request.on('error', () => undefined);
+      request.end();
+      await sleep(50);
+      request.destroy();
+    }
+    await sleep(500);
+    const answer = await fetch(`${url}/notes/one`, { headers: { 'x-tenant-id': 'globex', connection: 'close' } });
+    expect(answer.status).toBe(200);
+    await app.close();
+    await database.stop();
+  });
+});
+
+describe('SurrealModule imported twice', () => {
+  it('is refused: one tenant could be sent to the database of the other', async () => {
+    const [first, second] = [await startDatabase(), await startDatabase()];
+    const module = await Test.createTestingModule({
+      imports: [first, second].map((database) => SurrealModule.forRoot(moduleOptions(database, new TenantMap()))),
+    }).compile();
+    const app = module.createNestApplication({ logger: false });
+    await expect(app.init()).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringContaining('more than once'),
+    });
+    await app.close();
+    await Promise.all([first.stop(), second.stop()]);
   });
 });
 

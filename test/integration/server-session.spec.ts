@@ -97,8 +97,8 @@ describe('ServerSession', () => {
     const resources = connect();
     const pool = new SessionPool(LIMITS, (tenant) => new ServerSession(resources, stateOf(tenant), false));
     const openOwn = (state: SessionState) => new ServerSession(resources, state, true);
-    const signins = SigninChannel.onSocket(resources.transport);
-    const handle = new SessionHandle({ ...resources, pool, openOwn, signins, requestTimeoutMillis: 5_000 }, () => acme);
+    const logins = SigninChannel.onSocket(resources.transport);
+    const handle = new SessionHandle({ ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000 }, () => acme);
     await handle.set('color', 'red');
     await resources.transport.send({ method: 'detach', session: handle.id });
     expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);

@@ -128,6 +128,11 @@ describe('Tenancy', () => {
       await expect(tenancy.run(id, () => 1)).rejects.toMatchObject({ code });
     });
 
+    it('takes a store that says null for one that knows nobody, as databases do', async () => {
+      store.tenants.set('nothing', null as unknown as Tenant);
+      await expect(tenancy.run('nothing', () => 1)).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
+    });
+
     it('refuses a suspended tenant, and a record that is not sound', async () => {
       await expect(tenancy.run({ ...acme, status: 'suspended' }, () => 1)).rejects.toMatchObject({
         code: 'TENANT_SUSPENDED',

@@ -26,7 +26,8 @@ export interface ApplicationSetup {
   platform?: Platform;
   controllers?: Type[];
   providers?: NonNullable<DynamicModule['providers']>;
-  options?: Partial<SurrealModuleOptions>;
+  /** Runs before the application is initialised: for what stands in front of its context. */
+  before?: (app: INestApplication) => void;
 }
 
 /** The module's options for a database and some tenants, identified by the header `x-tenant-id`. */
@@ -57,7 +58,7 @@ export async function createContext(options: SurrealModuleOptions, setup: Applic
 /** An application that listens, and its address. Whoever calls closes it. */
 export async function listen(
   options: SurrealModuleOptions,
-  { platform = 'express', controllers = [], providers = [] }: ApplicationSetup = {},
+  { platform = 'express', controllers = [], providers = [], before }: ApplicationSetup = {},
 ): Promise<{ app: INestApplication<Server>; url: string }> {
   const module = await Test.createTestingModule({
     imports: [SurrealModule.forRoot(options)],
@@ -68,6 +69,7 @@ export async function listen(
     platform === 'fastify'
       ? module.createNestApplication<NestFastifyApplication>(new FastifyAdapter(), { logger: false })
       : module.createNestApplication({ logger: false });
+  before?.(app);
   await app.listen(0, '127.0.0.1');
   return { app: app as INestApplication<Server>, url: (await app.getUrl()).replace('[::1]', '127.0.0.1') };
 }

@@ -33,6 +33,8 @@ describe('parseEndpoint', () => {
 
   it('R7: shows no user, password or query of a url', () => {
     expect(redactUrl('ws://root:pa55@host:1/rpc?token=t#h')).toBe('ws://host:1/rpc');
+    expect(redactUrl('http://root:pa/ss@host')).toBe('http://host');
+    expect(redactUrl('http://root:p@ss@host/rpc')).toBe('http://host/rpc');
     expect(() => parseEndpoint('ftp://root:pa55@host')).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('pa55') }),
     );
