@@ -14,7 +14,7 @@ export interface SocketTransportOptions {
   backoff?: Backoff;
 }
 
-const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 5_000 };
+const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 2_000 };
 
 /** A socket that lived this long was a good one: after it the next is tried without a pause. */
 const STABLE_MILLIS = 1_000;

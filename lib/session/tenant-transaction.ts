@@ -56,7 +56,14 @@ export class OpenTransaction implements QueryRoad, Dependent {
 
   async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
     this.#assertUsable();
-    return await this.#send<RpcQueryResult[]>({ method: 'query', params: [query, bindings], txn: this.#id });
+    const call = { method: 'query', params: [query, bindings], txn: this.#id };
+    // One that was cancelled under the query, by an eviction say, has no answer worth reading: say what happened instead.
+    const results = await this.#send<RpcQueryResult[]>(call).catch((error: unknown) => {
+      if (this.#isClosed && !(error instanceof ConnectionLostError)) this.#assertUsable();
+      throw error;
+    });
+    if (this.#isClosed) this.#assertUsable();
+    return results;
   }
 
   /** Live queries do not run in transactions; the SDK sends them outside. */
