@@ -261,7 +261,7 @@ describe('a server that begins to close and then says nothing more', () => {
       const isFirst = ++sockets === 1;
       socket.on('message', (data: Buffer) => {
         // A close frame by hand, and the TCP connection left open behind it.
-        if (isFirst) request.socket.write(Buffer.from([0x88, 0x02, 0x03, 0xe9]));
+        if (isFirst) request.socket.pause().write(Buffer.from([0x88, 0x02, 0x03, 0xe9]));
         else socket.send(codec.encode({ id: codec.decode<{ id: string }>(data).id, result: 'answered' }));
       });
     });
