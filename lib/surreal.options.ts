@@ -105,6 +105,11 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
   };
 }
 
+const MISSING = {
+  strategies: "Say how to find a request's tenant, such as [fromHeader('x-tenant-id')].",
+  store: 'Say who knows the tenants, such as new InMemoryTenantStore([…]).',
+};
+
 function assertTenants(tenants: TenantsOptions): void {
   assertKeys('tenants.', tenants, {
     strategies: isStrategies,
@@ -114,7 +119,8 @@ function assertTenants(tenants: TenantsOptions): void {
       typeof value === 'boolean' || isObject(value) === undefined ? undefined : 'true, false or an object',
   });
   for (const name of ['strategies', 'store'] as const) {
-    if (tenants[name] === undefined) throw new InvalidOptionsError(`Option "tenants.${name}" is missing.`);
+    if (tenants[name] === undefined)
+      throw new InvalidOptionsError(`Option "tenants.${name}" is missing. ${MISSING[name]}`);
   }
   if (typeof tenants.cache === 'object') {
     assertKeys('tenants.cache.', tenants.cache, { ttlMillis: isDuration, negativeTtlMillis: isDuration, max: isCount });

@@ -29,7 +29,7 @@ export class RpcSocket {
   /** Called for each notification of a live query. */
   onNotification: ((message: LiveMessage) => void) | undefined;
   /** Called once, when the socket is gone. By then every pending call has failed. */
-  onClosed: (() => void) | undefined;
+  onClosed: ((failure: Error | undefined) => void) | undefined;
 
   /**
    * Connects to one address.
@@ -118,7 +118,9 @@ export class RpcSocket {
       if (typeof frame !== 'object' || frame === null) throw new TypeError('The frame is no object');
     } catch (cause) {
       // Whoever sends garbage cannot be trusted with the next answer either.
-      this.#failure ??= new Error('The server sent a frame that is not CBOR of an RPC answer', { cause });
+      this.#failure ??= new Error(`The server sent a frame that is not CBOR of an RPC answer (${String(cause)})`, {
+        cause,
+      });
       this.#socket.terminate();
       return;
     }
@@ -156,7 +158,7 @@ export class RpcSocket {
       );
     }
     this.#pending.clear();
-    this.onClosed?.();
+    this.onClosed?.(cause);
   }
 }
 

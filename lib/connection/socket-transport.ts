@@ -126,7 +126,10 @@ export class SocketTransport implements RpcTransport {
     this.#epochs++;
     this.#socket = socket;
     socket.onNotification = (message) => this.#live.publish(message);
-    socket.onClosed = () => this.#dropped(Date.now() - openedAt);
+    socket.onClosed = (failure) => {
+      this.#lastError = failure;
+      this.#dropped(Date.now() - openedAt);
+    };
     this.#settleWaiters((waiter) => waiter.resolve());
     for (const listener of [...this.#listeners]) listener.connected?.();
   }

@@ -17,6 +17,7 @@ export class OpenTransaction implements QueryRoad, Dependent {
   readonly #epoch: number;
   #release: () => void = () => undefined;
   #isClosed = false;
+  #hasFailed = false;
 
   /**
    * Begins one. It ends by `commit()`, by `cancel()`, or with its unit of work or its session, which cancel it.
@@ -81,6 +82,8 @@ export class OpenTransaction implements QueryRoad, Dependent {
   }
 
   async cancel(): Promise<void> {
+    // A commit that failed has ended it. To say so here would hide why it failed from whoever cancels on any error.
+    if (this.#hasFailed) return;
     this.#assertUsable();
     await this.#finish('cancel');
   }
@@ -94,6 +97,9 @@ export class OpenTransaction implements QueryRoad, Dependent {
     this.#isClosed = true;
     try {
       await this.#send({ method, params: [this.#id] });
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
     } finally {
       this.#release();
     }
@@ -155,8 +161,9 @@ export class TenantTransaction extends SurrealQueryable {
   }
 
   /**
-   * Undoes what was written. A transaction that is never ended is cancelled with its unit of work.
-   * @throws TransactionClosedError the second time
+   * Undoes what was written; after a `commit()` that failed there is nothing to undo. A transaction that is never ended is
+   * cancelled with its unit of work.
+   * @throws TransactionClosedError the second time, or after a commit
    */
   async cancel(): Promise<void> {
     await this.#transaction.cancel();

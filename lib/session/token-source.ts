@@ -98,7 +98,7 @@ export class TokenSource {
     const error = new TenantSigninFailedError(
       `The credentials of tenant "${tenant.id}" do not open namespace "${tenant.namespace}", database ` +
         `"${tenant.database}" (${describeCause(cause)}). Check that the user or access method is defined there and that ` +
-        'the tenant store has its present password or key.',
+        'the tenant store has its present password, or its key and algorithm.',
       { cause },
     );
     entry.refused = { error, attempts, until: Date.now() + backoffDelay(REFUSED_BACKOFF, attempts) };

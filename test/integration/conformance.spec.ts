@@ -284,6 +284,24 @@ describe.each<BackendName>(['ws://', 'mem://'])('sessions on %s', (name) => {
       await expect(Promise.resolve(transaction.query('RETURN 1'))).rejects.toThrow(TransactionClosedError);
     });
 
+    it('a commit that failed says why, also to whoever cancels on any error', async () => {
+      await using db = await attach();
+      const id = new RecordId('note', 'contended');
+      await db.upsert(id).content({ n: 0 });
+      const work = async () => {
+        const transaction = await db.begin();
+        try {
+          await transaction.update(id).merge({ n: 1 });
+          await db.update(id).merge({ n: 2 });
+          await transaction.commit();
+        } catch (error) {
+          await transaction.cancel();
+          throw error;
+        }
+      };
+      await expect(work()).rejects.toMatchObject({ code: 'TRANSACTION_CONFLICT' });
+    });
+
     it('one that is left open is cancelled with its unit of work', async () => {
       const id = new RecordId('note', 'left_open');
       await backend.tenancy.run(acme, async (db) => {

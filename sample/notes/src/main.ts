@@ -40,7 +40,7 @@ start().catch((error: NodeJS.ErrnoException) => {
   const isPortInUse = error.code === 'EADDRINUSE';
   console.error(
     isPortInUse
-      ? `Port ${process.env.PORT ?? 3000} is in use. Stop what listens there, or choose another: PORT=3001 npm start`
+      ? `Port ${process.env.PORT ?? 3000} is in use. Stop what listens there, or choose another: PORT=3001 npm run demo`
       : `Notes could not start. ${error.message}`,
   );
   process.exit(1);

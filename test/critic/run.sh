@@ -1,1 +1,0 @@
-cd /work/main && timeout 90 node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js test/critic/$1 --silent=false 2>&1 | grep -v "^\s*at \|^$\|console.log" | head -${2:-200}
