@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { CborCodec, type LiveMessage, UnexpectedConnectionError, type Uuid } from 'surrealdb';
 import { ConnectionLostError } from '../surreal.errors.js';
 import { type Backoff, backoffDelay } from './backoff.js';
@@ -28,6 +29,7 @@ interface Waiter {
 /** A WebSocket that is kept up: opened at the first `ready()`, and again, with back-off, whenever it drops. */
 export class SocketTransport implements RpcTransport {
   readonly #options: SocketTransportOptions;
+  readonly #logger = new Logger('nestjs-surreal');
   readonly #codec = new CborCodec({});
   readonly #live = new LiveNotifications();
   readonly #listeners = new Set<TransportListener>();
@@ -131,7 +133,7 @@ export class SocketTransport implements RpcTransport {
       this.#dropped(Date.now() - openedAt);
     };
     this.#settleWaiters((waiter) => waiter.resolve());
-    for (const listener of [...this.#listeners]) listener.connected?.();
+    this.#notify('connected');
   }
 
   #dropped(livedMillis: number): void {
@@ -139,8 +141,19 @@ export class SocketTransport implements RpcTransport {
     // A socket that opens and drops at once is as good as none: a proxy whose backend is down looks like that.
     this.#failures = livedMillis < STABLE_MILLIS ? this.#failures + 1 : 0;
     this.#node++;
-    for (const listener of [...this.#listeners]) listener.lost?.();
     if (!this.#closed) void this.#connect();
+    this.#notify('lost');
+  }
+
+  /** A listener that throws, application code among them, must not keep the others, or the reconnect, from their turn. */
+  #notify(event: 'connected' | 'lost'): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener[event]?.();
+      } catch (error) {
+        this.#logger.error(`A listener to "${event}" failed: ${describeCause(error)}`);
+      }
+    }
   }
 
   #settleWaiters(settle: (waiter: Waiter) => void): void {

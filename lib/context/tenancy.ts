@@ -46,7 +46,8 @@ export class Tenancy {
    */
   async attach(tenant?: string | Tenant): Promise<TenantSession> {
     const admitted = tenant === undefined ? undefined : await this.#admit(tenant);
-    const handle = new SessionHandle(this.#resources, () => admitted);
+    const admission = { tenant: admitted, evictions: this.#resources.pool.evictions };
+    const handle = new SessionHandle(this.#resources, () => admission);
     try {
       return await handle.attach();
     } catch (error) {

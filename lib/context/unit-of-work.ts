@@ -6,12 +6,14 @@ import type { Tenant } from '../tenant/tenant.js';
 export class UnitOfWork {
   readonly #resources: HandleResources;
   #tenant: Tenant | undefined;
+  #evictions: number;
   #session: SessionHandle | undefined;
   #hasEnded = false;
 
   constructor(resources: HandleResources, tenant?: Tenant) {
     this.#resources = resources;
     this.#tenant = tenant;
+    this.#evictions = resources.pool.evictions;
   }
 
   get tenant(): Tenant | undefined {
@@ -25,7 +27,10 @@ export class UnitOfWork {
   /** The unit's one session. It may be handed out before the tenant is known, and refuses queries until then. */
   get session(): SessionHandle {
     if (this.#session === undefined) {
-      this.#session = new SessionHandle(this.#resources, () => this.#knownTenant());
+      this.#session = new SessionHandle(this.#resources, () => ({
+        tenant: this.#knownTenant(),
+        evictions: this.#evictions,
+      }));
       if (this.#hasEnded) void this.#session.close('The unit of work is over.');
     }
     return this.#session;
@@ -36,7 +41,9 @@ export class UnitOfWork {
     if (this.#tenant !== undefined && this.#tenant.id !== tenant.id) {
       throw new ContextMissingError(`This unit of work belongs to tenant "${this.#tenant.id}" already.`);
     }
-    this.#tenant ??= tenant;
+    if (this.#tenant !== undefined) return;
+    this.#tenant = tenant;
+    this.#evictions = this.#resources.pool.evictions;
   }
 
   /** Closes the session. Safe to call twice; without a promise where there is nothing to wait for. */

@@ -1,4 +1,4 @@
-import { type LiveMessage, Uuid } from 'surrealdb';
+import { type BoundQuery, type LiveMessage, Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import type { RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
@@ -8,6 +8,9 @@ type Listener = (message: LiveMessage) => void;
 /** Keeps the session for a live query; returns what gives it back. Throws when it is too late. */
 type Adopt = (query: Dependent, session: ServerSession) => () => void;
 
+/** The text with which the SDK ends a live query. */
+const KILL = /^\s*KILL\s+\$(\w+)\s*;?\s*$/i;
+
 /** A live query on the server. The embedded engine goes on sending after its session is gone, so it must be killed. */
 class LiveQuery implements Dependent {
   readonly listeners = new Map<Listener, () => void>();
@@ -16,6 +19,7 @@ class LiveQuery implements Dependent {
   readonly #id: Uuid;
   readonly #session: Uuid;
   readonly #epoch: number;
+  #hasEnded = false;
 
   constructor(transport: RpcTransport, id: Uuid, session: Uuid) {
     this.#transport = transport;
@@ -36,6 +40,8 @@ class LiveQuery implements Dependent {
   }
 
   async end(): Promise<void> {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
     if (!this.isGone) {
       const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
@@ -64,21 +70,33 @@ export class LiveSubscriptions {
   async track(
     session: ServerSession,
     id: Uuid,
+    { query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>,
     results: readonly RpcQueryResult[],
-    bindings: Record<string, unknown> = {},
   ): Promise<void> {
+    const killed = KILL.exec(query)?.[1];
     for (const { type, result } of results) {
       if (type === 'live' && result instanceof Uuid) await this.#start(result, session, id);
-      if (type !== 'kill') continue;
-      for (const value of Object.values(bindings)) if (value instanceof Uuid) this.#forget(value.toString());
+      // Of a text with more statements it is not said which was killed; ending one twice does no harm.
+      else if (type === 'kill' && killed !== undefined) this.#forget(String(bindings[killed]));
     }
   }
 
-  /** Listens until the returned function is called, or the live query ends. */
+  /**
+   * Listens until the returned function is called, or the live query ends. To one that this unit of work has not started,
+   * another tenant's say, nobody can listen: it counts as ended.
+   */
   listen(id: Uuid, listener: Listener): () => void {
-    const stop = this.#transport.onLive(id, listener);
-    this.#queries.get(id.toString())?.listeners.set(listener, stop);
-    return stop;
+    const query = this.#queries.get(id.toString());
+    if (query === undefined) {
+      listener({ queryId: id, action: 'KILLED' });
+      return () => undefined;
+    }
+    const stopHearing = this.#transport.onLive(id, listener);
+    query.listeners.set(listener, stopHearing);
+    return () => {
+      query.listeners.delete(listener);
+      stopHearing();
+    };
   }
 
   /** Calls back when a new socket is up, until the returned function is called or the unit of work ends. */

@@ -1,8 +1,14 @@
+import { setTimeout } from 'node:timers/promises';
 import { Uuid } from 'surrealdb';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';
 import { type SessionResources, signInBearer, signInTenant } from './sign-in.js';
+
+/** How long the end of a unit of work waits for its session's leaving. */
+const DETACH_MILLIS = 2_000;
+/** Before a session that the server has forgotten at once is made again. */
+const RETRY_MILLIS = 50;
 
 /** Who a session is signed in as: its tenant, the bearer of a token (a handle's own sign-in), or nobody. */
 export type Principal = { type: 'tenant' } | { type: 'bearer'; token: string } | { type: 'nobody' };
@@ -91,17 +97,17 @@ export class ServerSession {
   }
 
   /**
-   * Gives up what is on the server; the next `prepare()` makes it anew. What runs there now fails as refused, which was
-   * not run.
+   * Gives up what is on the server, with all that depends on it; the next `prepare()` makes it anew under another id.
    * @param id the session that is no good any more; when it is another by now, nothing is done
    */
   async rebuild(id: Uuid): Promise<void> {
     if (id !== this.#id) return;
-    const detached = this.#detach();
+    const epoch = this.#attachedEpoch;
     this.#id = Uuid.v4();
     this.#readyEpoch = 0;
     this.#attachedEpoch = 0;
-    await detached;
+    await this.#endDependents();
+    await this.#detach(id, epoch);
   }
 
   /** Ends what depends on it and removes it from the server; nothing can be sent on it any more. Never throws. */
@@ -109,9 +115,9 @@ export class ServerSession {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
     this.#readyEpoch = 0;
-    await Promise.all([...this.dependents].map((dependent) => dependent.end()));
+    await this.#endDependents();
     // What prepares it now removes it when it is done, see #once.
-    if (this.#preparing === undefined) await this.#detach();
+    if (this.#preparing === undefined) await this.#leave();
   }
 
   /** @throws SessionClosedError after `close()` */
@@ -121,7 +127,7 @@ export class ServerSession {
 
   #once(work: () => Promise<void>): Promise<void> {
     this.#preparing = this.#untilDone(work).finally(async () => {
-      if (this.#closedBecause !== undefined) await this.#detach();
+      if (this.#closedBecause !== undefined) await this.#leave();
       this.#preparing = undefined;
     });
     return this.#preparing;
@@ -142,6 +148,7 @@ export class ServerSession {
         this.assertOpen();
         const mayTryAgain = error instanceof ConnectionLostError || isUnknownSession(error);
         if (!mayTryAgain || Date.now() >= deadline) throw asNotSent(error);
+        if (isUnknownSession(error)) await setTimeout(RETRY_MILLIS);
       }
     }
   }
@@ -175,15 +182,27 @@ export class ServerSession {
     return true;
   }
 
-  async #detach(): Promise<void> {
+  async #endDependents(): Promise<void> {
+    await Promise.all([...this.dependents].map((dependent) => dependent.end()));
+  }
+
+  async #leave(): Promise<void> {
+    const epoch = this.#attachedEpoch;
+    this.#attachedEpoch = 0;
+    await this.#detach(this.#id, epoch);
+  }
+
+  async #detach(session: Uuid, epoch: number): Promise<void> {
     const { transport } = this.#resources;
     // On another socket, or none, the session is gone already.
-    if (this.#attachedEpoch === 0 || this.#attachedEpoch !== transport.epoch) return;
-    await transport.send({ method: 'detach', session: this.#id }).catch(() => undefined);
+    if (epoch === 0 || epoch !== transport.epoch) return;
+    const options = { timeoutMillis: DETACH_MILLIS };
+    await transport.send({ method: 'detach', session }, options).catch(() => undefined);
   }
 }
 
-function signedOut(): UnauthenticatedError {
+/** What a query on nobody's session is told. */
+export function signedOut(): UnauthenticatedError {
   return new UnauthenticatedError('This session is not signed in. Call signin() or authenticate() on it first.');
 }
 

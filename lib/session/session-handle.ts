@@ -11,7 +11,7 @@ import {
 import type { Tenant } from '../tenant/tenant.js';
 import { QueryConnection } from './query-connection.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
-import { SessionLease, type LeaseResources } from './session-lease.js';
+import { type Admission, type LeaseResources, SessionLease } from './session-lease.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
 export interface HandleResources extends LeaseResources {
@@ -26,9 +26,9 @@ export class SessionHandle extends SurrealQueryable {
   readonly #lease: SessionLease;
   readonly #logins: SigninChannel;
 
-  /** @param tenant asked at the first query; undefined for a session that belongs to no tenant */
-  constructor(resources: HandleResources, tenant: () => Tenant | undefined) {
-    const lease = new SessionLease(resources, tenant);
+  /** @param admission asked at the first query */
+  constructor(resources: HandleResources, admission: () => Admission) {
+    const lease = new SessionLease(resources, admission);
     // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(lease) as never, undefined);
     this.#lease = lease;

@@ -1,4 +1,4 @@
-import type { BoundQuery, LiveMessage, Uuid } from 'surrealdb';
+import { type BoundQuery, CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import { isNotSent, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
@@ -6,8 +6,10 @@ import { isExpiredSession, isUnknownSession, translateDatabaseError } from './da
 import { enterDatabase } from './identity.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
-import type { Dependent, Principal, ServerSession, SessionState } from './server-session.js';
+import { type Dependent, type Principal, type ServerSession, type SessionState, signedOut } from './server-session.js';
 import type { SessionPool } from './session-pool.js';
+
+const CODEC = new CborCodec({});
 
 export interface LeaseResources {
   pool: SessionPool<ServerSession>;
@@ -17,13 +19,21 @@ export interface LeaseResources {
   requestTimeoutMillis: number;
 }
 
+/** Whom a unit of work belongs to, and since when. */
+export interface Admission {
+  /** Undefined for a session that belongs to no tenant. */
+  tenant: Tenant | undefined;
+  /** The pool's `evictions` when the tenant was admitted: an eviction after it ends the unit of work. */
+  evictions: number;
+}
+
 /**
  * One unit of work's use of the pool, and the one way by which its queries leave (R1, R3). It takes the principal's
  * shared session at the first query, moves to one of its own at the first change, and gives everything back at `close()`.
  */
 export class SessionLease implements QueryRoad {
   readonly #resources: LeaseResources;
-  readonly #tenant: () => Tenant | undefined;
+  readonly #admission: () => Admission;
   readonly #dependents = new Set<Dependent>();
   readonly #lives: LiveSubscriptions;
   #session: ServerSession | undefined;
@@ -31,14 +41,19 @@ export class SessionLease implements QueryRoad {
   #changed: SessionState | undefined;
   #arriving: Promise<ServerSession> | undefined;
   #hasListened = false;
+  #cancelWait: ((error: Error) => void) | undefined;
   #lastChange: Promise<unknown> = Promise.resolve();
   #closedBecause: string | undefined;
 
-  /** @param tenant asked at the first query: a session may be handed out before a guard has found the tenant */
-  constructor(resources: LeaseResources, tenant: () => Tenant | undefined) {
+  /** @param admission asked at the first query: a session may be handed out before a guard has found the tenant */
+  constructor(resources: LeaseResources, admission: () => Admission) {
     this.#resources = resources;
-    this.#tenant = tenant;
-    this.#lives = new LiveSubscriptions(resources.transport, (query, session) => this.adopt(query, session));
+    this.#admission = admission;
+    this.#lives = new LiveSubscriptions(resources.transport, (query, session) => {
+      // One that was started before this unit signed in as somebody else would go on as who it was.
+      if (session !== this.#session) throw new SessionClosedError('The session was changed meanwhile.');
+      return this.adopt(query, session);
+    });
   }
 
   get isClosed(): boolean {
@@ -51,7 +66,7 @@ export class SessionLease implements QueryRoad {
   }
 
   get tenant(): Tenant | undefined {
-    return this.#tenant();
+    return this.#admission().tenant;
   }
 
   /** Where a session without a tenant works, once that is known. */
@@ -70,7 +85,7 @@ export class SessionLease implements QueryRoad {
   async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
     return await this.withSession(async (session) => {
       const { id } = session;
-      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, results, bindings);
+      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, { query, bindings }, results);
       const call = { method: 'query', params: [query, bindings], session: id };
       if (!/\b(live|kill)\b/i.test(query)) return await this.transport.send<RpcQueryResult[]>(call);
       // What an answer that comes too late says it started has no other owner.
@@ -139,12 +154,14 @@ export class SessionLease implements QueryRoad {
   async setVariable(name: string, change: { value: unknown } | undefined): Promise<void> {
     await this.#serially(async () => {
       const state = this.#own();
+      // A copy, as the server gets one: what the caller does to its object later must not come back after a reconnect.
+      const value: unknown = change === undefined ? undefined : CODEC.decode(CODEC.encode(change.value));
       const call =
-        change === undefined ? { method: 'unset', params: [name] } : { method: 'let', params: [name, change.value] };
+        change === undefined ? { method: 'unset', params: [name] } : { method: 'let', params: [name, value] };
       if (state.principal.type !== 'nobody')
         await this.#changing((session) => this.transport.send({ ...call, session }));
       if (change === undefined) state.variables.delete(name);
-      else state.variables.set(name, change.value);
+      else state.variables.set(name, value);
     });
   }
 
@@ -165,20 +182,23 @@ export class SessionLease implements QueryRoad {
    */
   async authenticate(token: string): Promise<void> {
     await this.#serially(async () => {
-      const { pool, openOwn } = this.#resources;
+      const { pool } = this.#resources;
       const state = this.#stateAs({ type: 'bearer', token });
-      const session = await pool.acquireOwn(() => openOwn(state));
+      const session = await this.#acquireFor(state);
       try {
+        this.assertOpen();
         for (let busy = session.prepare(); busy !== undefined; busy = session.prepare()) await busy;
-        await this.#lives.end();
         this.assertOpen();
       } catch (error) {
         void pool.release(session);
         throw error;
       }
-      void this.#giveBack();
+      const before = this.#session;
       this.#changed = state;
       this.#session = session;
+      this.#cancelWait?.(new SessionClosedError('The session was changed meanwhile.'));
+      await this.#lives.end();
+      if (before !== undefined) void pool.release(before);
     });
   }
 
@@ -197,7 +217,7 @@ export class SessionLease implements QueryRoad {
   async attach(): Promise<void> {
     await this.#serially(async () => {
       const { principal } = this.#own();
-      if (principal.type === 'nobody') await (await this.#arrive()).attach();
+      if (principal.type === 'nobody') await (this.#session ?? (await this.#arrive())).attach();
       else await this.withSession(() => Promise.resolve());
     });
   }
@@ -206,6 +226,7 @@ export class SessionLease implements QueryRoad {
   close(because: string): Promise<void> | undefined {
     if (this.#closedBecause !== undefined) return undefined;
     this.#closedBecause = because;
+    this.#cancelWait?.(new SessionClosedError(because));
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.
     if (this.#dependents.size === 0 && !this.#hasListened && this.#arriving === undefined) return this.#giveBack();
     return this.#endAll();
@@ -235,16 +256,24 @@ export class SessionLease implements QueryRoad {
 
   /** The session, retained for one call and ready for it. */
   async #ready(): Promise<ServerSession> {
+    const { pool } = this.#resources;
     for (;;) {
-      const session = this.#session ?? (await this.#arrive());
+      if (this.#changed?.principal.type === 'nobody') throw signedOut();
+      const session = pool.retain(this.#session ?? (await this.#arrive()));
       try {
         const preparing = session.prepare();
-        if (preparing === undefined) return this.#resources.pool.retain(session);
+        if (preparing === undefined) return session;
         await preparing;
+        this.assertOpen();
       } catch (error) {
-        throw translateDatabaseError(error);
+        void pool.release(session);
+        // Another took its place while it was being prepared: that one counts.
+        if (this.isClosed || this.#session === session || this.#session === undefined)
+          throw translateDatabaseError(error);
+        continue;
       }
-      this.assertOpen();
+      if (session === this.#session && session.prepare() === undefined) return session;
+      void pool.release(session);
     }
   }
 
@@ -255,32 +284,63 @@ export class SessionLease implements QueryRoad {
   }
 
   async #acquire(): Promise<ServerSession> {
-    const { pool, openOwn } = this.#resources;
-    const tenant = this.#tenant();
+    const { pool } = this.#resources;
     for (;;) {
+      const { tenant } = this.#admitted();
       const changed = (this.#changed ??= tenant === undefined ? this.#stateAs({ type: 'nobody' }) : undefined);
-      const session = await (changed === undefined
-        ? pool.acquireShared(tenant as Tenant)
-        : pool.acquireOwn(() => openOwn(changed)));
-      if (!this.isClosed && this.#changed === changed && this.#session === undefined) return (this.#session = session);
-      // The unit was changed, or ended, while this one was on its way.
-      void pool.release(session);
+      const onWait = (cancel: (error: Error) => void) => (this.#cancelWait = cancel);
+      try {
+        const session = await (changed === undefined
+          ? pool.acquireShared(tenant as Tenant, onWait)
+          : this.#acquireFor(changed));
+        if (!this.isClosed && this.#changed === changed && this.#session === undefined && this.#isAdmitted()) {
+          return (this.#session = session);
+        }
+        // The unit was changed, evicted, or ended while this one was on its way.
+        void pool.release(session);
+      } catch (error) {
+        if (this.#session === undefined || this.isClosed) throw error;
+      }
       this.assertOpen();
       if (this.#session !== undefined) return this.#session;
     }
   }
 
+  /** A session of this unit's own. One of its own that it has already is succeeded, a shared one is given back first. */
+  async #acquireFor(state: SessionState): Promise<ServerSession> {
+    const { pool, openOwn } = this.#resources;
+    this.#admitted();
+    const open = () => openOwn(state);
+    const present = this.#session;
+    if (present?.own === true) return pool.acquireSuccessor(present, open);
+    // A unit of work that held one session while it waits for another could wait for itself.
+    void this.#giveBack();
+    return await pool.acquireOwn(open, (cancel) => (this.#cancelWait = cancel));
+  }
+
+  /** @throws SessionClosedError when the tenant was evicted since this unit of work began */
+  #admitted(): Admission {
+    const admission = this.#admission();
+    if (!this.#isAdmitted()) throw new SessionClosedError(`Tenant "${admission.tenant?.id}" was evicted.`);
+    return admission;
+  }
+
+  #isAdmitted(): boolean {
+    const { tenant, evictions } = this.#admission();
+    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, evictions);
+  }
+
   /** Leaves the shared session, so that the next one is this unit's own. */
   #own(): SessionState {
     if (this.#changed !== undefined) return this.#changed;
-    this.#changed = this.#stateAs({ type: this.#tenant() === undefined ? 'nobody' : 'tenant' });
+    this.#changed = this.#stateAs({ type: this.#admitted().tenant === undefined ? 'nobody' : 'tenant' });
     // Given back before the other is acquired: a unit of work that held one while it waits could wait for itself.
     void this.#giveBack();
     return this.#changed;
   }
 
   #stateAs(principal: Principal): SessionState {
-    const tenant = this.#tenant();
+    const { tenant } = this.#admission();
     const { variables, target = tenant } = this.#changed ?? {};
     return { tenant, principal, variables: new Map(variables), target };
   }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { PoolExhaustedError, SessionClosedError } from '../surreal.errors.js';
 import { principalKey, type Tenant } from '../tenant/tenant.js';
 
@@ -23,6 +24,9 @@ export interface SessionPoolOptions {
   acquireTimeoutMillis: number;
 }
 
+/** Takes what ends a wait with an error. */
+type OnWait = (cancel: (error: Error) => void) => void;
+
 interface Waiter {
   /** Takes a session if there is one to be had now. */
   attempt: () => boolean;
@@ -31,6 +35,8 @@ interface Waiter {
 
 /** More units of work than this do not wait for a session: they are refused at once (R5). */
 const MAX_WAITING = 10_000;
+/** Of so many evicted tenants it is known; units of work that are older than the eviction of one before are let go on. */
+const MAX_EVICTED = 10_000;
 const SHUTTING_DOWN = 'The application is shutting down.';
 
 /**
@@ -45,6 +51,9 @@ export class SessionPool<Session extends PoolableSession> {
   readonly #sessions = new Set<Session>();
   readonly #waiting = new Set<Waiter>();
   readonly #closing = new Set<Promise<void>>();
+  /** By tenant, at which count of evictions it was evicted last. */
+  readonly #evicted = new LRUCache<string, number>({ max: MAX_EVICTED });
+  #evictions = 0;
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -60,22 +69,44 @@ export class SessionPool<Session extends PoolableSession> {
 
   /**
    * The session that all units of work of this principal share. Whoever acquires must release, once.
+   * @param onWait is given what ends the wait with an error, if there is one
    * @throws PoolExhaustedError after `acquireTimeoutMillis`
    */
-  acquireShared(tenant: Tenant): Session | Promise<Session> {
+  acquireShared(tenant: Tenant, onWait?: OnWait): Session | Promise<Session> {
     const key = principalKey(tenant);
     return (
-      this.#existing(key) ?? this.#acquire(() => this.#existing(key) ?? this.#add(() => this.#openShared(tenant), key))
+      this.#existing(key) ??
+      this.#acquire(() => this.#existing(key) ?? this.#addIfRoom(() => this.#openShared(tenant), key), onWait)
     );
   }
 
   /**
    * A session for one unit of work alone. Whoever acquires must release, once.
    * @param open makes it, once there is room
+   * @param onWait as above
    * @throws PoolExhaustedError after `acquireTimeoutMillis`
    */
-  acquireOwn(open: () => Session): Session | Promise<Session> {
-    return this.#acquire(() => this.#add(open, undefined));
+  acquireOwn(open: () => Session, onWait?: OnWait): Session | Promise<Session> {
+    return this.#acquire(() => this.#addIfRoom(open, undefined), onWait);
+  }
+
+  /**
+   * One that takes the place of a session of one's own, which the caller releases next; so it needs no room. It could
+   * wait for ever for the place that its own predecessor holds.
+   */
+  acquireSuccessor(predecessor: Session, open: () => Session): Session {
+    if (this.#closed || !predecessor.own) throw new SessionClosedError(SHUTTING_DOWN);
+    return this.#add(open, undefined);
+  }
+
+  /** What `wasEvicted` compares with: grows with every eviction. */
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  /** Whether a tenant was evicted after `since`, a former value of `evictions`. */
+  wasEvicted(tenantId: string, since: number): boolean {
+    return (this.#evicted.get(tenantId) ?? 0) > since;
   }
 
   /** Counts one more use of a session that is in use already. */
@@ -103,6 +134,7 @@ export class SessionPool<Session extends PoolableSession> {
 
   /** Closes a tenant's sessions now, in use or not. What runs on them fails with SESSION_CLOSED at its next query. */
   async evict(tenantId: string): Promise<void> {
+    this.#evicted.set(tenantId, ++this.#evictions);
     const evicted = [...this.#sessions].filter((session) => session.tenant?.id === tenantId);
     await Promise.all(evicted.map((session) => this.#close(session, `Tenant "${tenantId}" was evicted.`)));
   }
@@ -133,13 +165,16 @@ export class SessionPool<Session extends PoolableSession> {
   }
 
   /** Takes a session at once, or in turn behind those who wait already. */
-  #acquire(take: () => Session | undefined): Session | Promise<Session> {
+  #acquire(take: () => Session | undefined, onWait: OnWait | undefined): Session | Promise<Session> {
     if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
-    return (this.#waiting.size === 0 ? take() : undefined) ?? this.#wait(take);
+    return (this.#waiting.size === 0 ? take() : undefined) ?? this.#wait(take, onWait);
   }
 
-  #add(open: () => Session, key: string | undefined): Session | undefined {
-    if (!this.#makeRoom()) return undefined;
+  #addIfRoom(open: () => Session, key: string | undefined): Session | undefined {
+    return this.#makeRoom() ? this.#add(open, key) : undefined;
+  }
+
+  #add(open: () => Session, key: string | undefined): Session {
     const session = open();
     this.#sessions.add(session);
     if (key !== undefined) this.#shared.set(key, session);
@@ -170,8 +205,8 @@ export class SessionPool<Session extends PoolableSession> {
     }
     const closing = session.close(because);
     this.#closing.add(closing);
-    await closing.finally(() => this.#closing.delete(closing));
     this.#serveWaiting();
+    await closing.finally(() => this.#closing.delete(closing));
   }
 
   /** One timer for all sessions, and only while there are any; it keeps no process alive. */
@@ -190,7 +225,7 @@ export class SessionPool<Session extends PoolableSession> {
     }
   }
 
-  #wait(take: () => Session | undefined): Promise<Session> {
+  #wait(take: () => Session | undefined, onWait: OnWait | undefined): Promise<Session> {
     const { max, acquireTimeoutMillis } = this.#options;
     const exhausted = (why: string) =>
       new PoolExhaustedError(
@@ -220,6 +255,7 @@ export class SessionPool<Session extends PoolableSession> {
       const why = `: none came free within ${acquireTimeoutMillis} ms (sessions.acquireTimeoutMillis)`;
       const timer = setTimeout(() => waiter.fail(exhausted(why)), acquireTimeoutMillis);
       this.#waiting.add(waiter);
+      onWait?.(waiter.fail);
     });
   }
 

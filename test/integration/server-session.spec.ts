@@ -98,7 +98,10 @@ describe('ServerSession', () => {
     const pool = new SessionPool(LIMITS, (tenant) => new ServerSession(resources, stateOf(tenant), false));
     const openOwn = (state: SessionState) => new ServerSession(resources, state, true);
     const logins = SigninChannel.onSocket(resources.transport);
-    const handle = new SessionHandle({ ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000 }, () => acme);
+    const handle = new SessionHandle({ ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000 }, () => ({
+      tenant: acme,
+      evictions: 0,
+    }));
     await handle.set('color', 'red');
     await resources.transport.send({ method: 'detach', session: handle.id });
     expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);
