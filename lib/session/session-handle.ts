@@ -11,7 +11,8 @@ import {
 import type { Tenant } from '../tenant/tenant.js';
 import { QueryConnection } from './query-connection.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
-import { type Admission, type LeaseResources, SessionLease } from './session-lease.js';
+import { type LeaseResources, SessionLease } from './session-lease.js';
+import type { Admission } from './session-slot.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
 export interface HandleResources extends LeaseResources {

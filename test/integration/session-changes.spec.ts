@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals';
 import type { INestApplicationContext } from '@nestjs/common';
-import { RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant, Uuid } from 'nestjs-surreal';
+import { RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant, type Uuid } from 'nestjs-surreal';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
 import { connect } from '../support/raw-client.js';
 import { asRoot, type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';

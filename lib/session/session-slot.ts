@@ -1,0 +1,216 @@
+import { SessionClosedError } from '../surreal.errors.js';
+import type { Tenant } from '../tenant/tenant.js';
+import { translateDatabaseError } from './database-errors.js';
+import { type Principal, type ServerSession, type SessionState, signedOut } from './server-session.js';
+import type { SessionPool } from './session-pool.js';
+
+export interface SlotResources {
+  pool: SessionPool<ServerSession>;
+  /** Makes a session of one's own; the pool decides when. */
+  openOwn: (state: SessionState) => ServerSession;
+}
+
+/** Whom a unit of work belongs to, and since when. */
+export interface Admission {
+  /** Undefined for a session that belongs to no tenant. */
+  tenant: Tenant | undefined;
+  /** The pool's `evictions` when the tenant was admitted: an eviction after it ends the unit of work. */
+  evictions: number;
+}
+
+/**
+ * The session that a unit of work has at the moment, and how it comes to have another: the principal's shared one first,
+ * one of its own from its first change on. What it has is retained until it is replaced or the slot is closed.
+ */
+export class SessionSlot {
+  readonly #resources: SlotResources;
+  readonly #admission: () => Admission;
+  #session: ServerSession | undefined;
+  /** What the unit has made of its session; undefined as long as it has changed nothing. */
+  #changed: SessionState | undefined;
+  #arriving: Promise<ServerSession> | undefined;
+  #cancelWait: ((error: Error) => void) | undefined;
+  #closedBecause: string | undefined;
+
+  constructor(resources: SlotResources, admission: () => Admission) {
+    this.#resources = resources;
+    this.#admission = admission;
+  }
+
+  get session(): ServerSession | undefined {
+    return this.#session;
+  }
+
+  get tenant(): Tenant | undefined {
+    return this.#admission().tenant;
+  }
+
+  get changed(): SessionState | undefined {
+    return this.#changed;
+  }
+
+  get isClosed(): boolean {
+    return this.#closedBecause !== undefined;
+  }
+
+  /** Whether a session is on its way: it must be waited for at the end. */
+  get isArriving(): boolean {
+    return this.#arriving !== undefined;
+  }
+
+  /**
+   * The session, retained for one call and ready for it; the caller releases it.
+   * @throws what `ServerSession.prepare` and `SessionPool` throw; SessionClosedError when the tenant was evicted
+   */
+  async ready(): Promise<ServerSession> {
+    const { pool } = this.#resources;
+    for (;;) {
+      if (this.#changed?.principal.type === 'nobody') throw signedOut();
+      const session = pool.retain(this.#session ?? (await this.arrive()));
+      try {
+        const preparing = session.prepare();
+        if (preparing === undefined) return session;
+        await preparing;
+        this.assertOpen();
+      } catch (error) {
+        void pool.release(session);
+        // Another took its place while it was being prepared: that one counts.
+        if (this.isClosed || this.#session === session || this.#session === undefined)
+          throw translateDatabaseError(error);
+        continue;
+      }
+      if (session === this.#session && session.prepare() === undefined) return session;
+      void pool.release(session);
+    }
+  }
+
+  /** The session as it is. One arrives at a time; one that arrives too late goes straight back. */
+  async arrive(): Promise<ServerSession> {
+    if (this.#session !== undefined) return this.#session;
+    this.#arriving ??= this.#acquire().finally(() => (this.#arriving = undefined));
+    return await this.#arriving;
+  }
+
+  /** Leaves the shared session, so that the next one is this unit's own. */
+  own(): SessionState {
+    if (this.#changed !== undefined) return this.#changed;
+    this.#changed = this.stateAs({ type: this.#admitted().tenant === undefined ? 'nobody' : 'tenant' });
+    // Given back before the other is acquired: a unit of work that held one while it waits could wait for itself.
+    void this.giveBack();
+    return this.#changed;
+  }
+
+  /** The state it would have with another principal. */
+  stateAs(principal: Principal): SessionState {
+    const { tenant } = this.#admission();
+    const { variables, target = tenant } = this.#changed ?? {};
+    return { tenant, principal, variables: new Map(variables), target };
+  }
+
+  /**
+   * Signs in by another session in the place of the present one, which goes on for those who still use it. When that
+   * fails, the present one stays, or its like comes again.
+   * @param replaced runs when the new one is in its place, before the old one is given back
+   */
+  async replace(state: SessionState, replaced: () => Promise<void>): Promise<void> {
+    const { pool } = this.#resources;
+    const session = await this.#acquireFor(state);
+    try {
+      this.assertOpen();
+      for (let busy = session.prepare(); busy !== undefined; busy = session.prepare()) await busy;
+      this.assertOpen();
+    } catch (error) {
+      void pool.release(session);
+      throw error;
+    }
+    const before = this.#session;
+    this.#changed = state;
+    this.#session = session;
+    this.#cancelWait?.(new SessionClosedError('The session was changed meanwhile.'));
+    await replaced();
+    if (before !== undefined) void pool.release(before);
+  }
+
+  /** Becomes nobody's, at once. */
+  async vacate(vacated: () => Promise<void>): Promise<void> {
+    this.#changed = this.stateAs({ type: 'nobody' });
+    const session = this.#session;
+    this.#session = undefined;
+    await vacated();
+    if (session !== undefined) await this.#resources.pool.release(session);
+  }
+
+  /** Nothing is to be had of it any more, and nobody waits for it; what it has is given back by `giveBack()`. */
+  close(because: string): void {
+    this.#closedBecause = because;
+    this.#cancelWait?.(new SessionClosedError(because));
+  }
+
+  /** @throws SessionClosedError after `close()` */
+  assertOpen(): void {
+    if (this.#closedBecause === undefined) return;
+    throw new SessionClosedError(
+      `${this.#closedBecause} A TenantSession can be used only while its unit of work runs: await everything before it ` +
+        'ends, or give background work a unit of work of its own with tenancy.run().',
+    );
+  }
+
+  /** Resolves when nothing is on its way any more. Never throws. */
+  async arrived(): Promise<void> {
+    await this.#arriving?.catch(() => undefined);
+  }
+
+  /** @returns when the session is closed by this, a promise of its having left the server */
+  giveBack(): Promise<void> | undefined {
+    const session = this.#session;
+    this.#session = undefined;
+    return session === undefined ? undefined : this.#resources.pool.release(session);
+  }
+
+  async #acquire(): Promise<ServerSession> {
+    const { pool } = this.#resources;
+    for (;;) {
+      const { tenant } = this.#admitted();
+      const changed = (this.#changed ??= tenant === undefined ? this.stateAs({ type: 'nobody' }) : undefined);
+      const onWait = (cancel: (error: Error) => void) => (this.#cancelWait = cancel);
+      try {
+        const session = await (changed === undefined
+          ? pool.acquireShared(tenant as Tenant, onWait)
+          : this.#acquireFor(changed));
+        if (!this.isClosed && this.#changed === changed && this.#session === undefined && this.#isAdmitted()) {
+          return (this.#session = session);
+        }
+        // The unit was changed, evicted, or ended while this one was on its way.
+        void pool.release(session);
+      } catch (error) {
+        if (this.#session === undefined || this.isClosed) throw error;
+      }
+      this.assertOpen();
+      if (this.#session !== undefined) return this.#session;
+    }
+  }
+
+  /** A session of this unit's own. One of its own that it has already is succeeded, a shared one is given back first. */
+  async #acquireFor(state: SessionState): Promise<ServerSession> {
+    const { pool, openOwn } = this.#resources;
+    this.#admitted();
+    const open = () => openOwn(state);
+    const present = this.#session;
+    if (present?.own === true) return pool.acquireSuccessor(present, open);
+    // A unit of work that held one session while it waits for another could wait for itself.
+    void this.giveBack();
+    return await pool.acquireOwn(open, (cancel) => (this.#cancelWait = cancel));
+  }
+
+  /** @throws SessionClosedError when the tenant was evicted since this unit of work began */
+  #admitted(): Admission {
+    const admission = this.#admission();
+    if (!this.#isAdmitted()) throw new SessionClosedError(`Tenant "${admission.tenant?.id}" was evicted.`);
+    return admission;
+  }
+
+  #isAdmitted(): boolean {
+    const { tenant, evictions } = this.#admission();
+    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, evictions);
+  }
+}
