@@ -217,7 +217,7 @@ async function openDatastore(
       return await EmbeddedTransport.open(endpoint, requestTimeoutMillis);
     } catch (cause) {
       if (cause instanceof SurrealModuleError) throw cause;
-      if (describeCause(cause).includes('locked') && Date.now() < deadline) {
+      if (/\block(ed)?\b/i.test(describeCause(cause)) && Date.now() < deadline) {
         await setTimeout(backoffDelay(RECONNECT, attempt));
         continue;
       }

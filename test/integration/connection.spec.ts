@@ -153,25 +153,28 @@ describe('the central connection', () => {
 });
 
 describe('the embedded engine', () => {
-  it('keeps its data in a directory, with the service’s user defined at the first start', async () => {
-    const parent = await mkdtemp(join(tmpdir(), 'nestjs-surreal-'));
-    const directory = join(parent, 'with a space');
-    const options = moduleOptions({ url: `surrealkv://${directory}`, root }, new TenantMap());
-    for (const expected of [undefined, { text: 'kept' }]) {
-      const app = await createContext({ ...options, namespace: 'n', database: 'd' });
-      const surreal = app.get<Surreal>(SURREAL);
-      const id = new RecordId('note', 1);
-      await surreal.query('DEFINE TABLE IF NOT EXISTS note');
-      const found = await surreal.select(id);
-      if (expected === undefined) expect(found).toBeUndefined();
-      else expect(found).toMatchObject(expected);
-      await surreal.upsert(id).content({ text: 'kept' });
-      expect(await surreal.query('RETURN $token.ID')).toEqual(['root']);
-      await app.close();
-    }
-    expect(await readdir(parent)).toEqual(['with a space']);
-    await rm(parent, { recursive: true });
-  });
+  it.each(['surrealkv', 'rocksdb'])(
+    '%s:// keeps its data in a directory, with the service’s user defined at the first start',
+    async (scheme) => {
+      const parent = await mkdtemp(join(tmpdir(), 'nestjs-surreal-'));
+      const directory = join(parent, 'with a space');
+      const options = moduleOptions({ url: `${scheme}://${directory}`, root }, new TenantMap());
+      for (const expected of [undefined, { text: 'kept' }]) {
+        const app = await createContext({ ...options, namespace: 'n', database: 'd' });
+        const surreal = app.get<Surreal>(SURREAL);
+        const id = new RecordId('note', 1);
+        await surreal.query('DEFINE TABLE IF NOT EXISTS note');
+        const found = await surreal.select(id);
+        if (expected === undefined) expect(found).toBeUndefined();
+        else expect(found).toMatchObject(expected);
+        await surreal.upsert(id).content({ text: 'kept' });
+        expect(await surreal.query('RETURN $token.ID')).toEqual(['root']);
+        await app.close();
+      }
+      expect(await readdir(parent)).toEqual(['with a space']);
+      await rm(parent, { recursive: true });
+    },
+  );
 
   it('R1: never runs a query as the superuser that an anonymous session is there', async () => {
     const store = new TenantMap();
