@@ -210,12 +210,12 @@ describe('the process', () => {
     return { code, output };
   }
 
-  const program = (url: string, work: string) => `
+  const program = (url: string, work: string, authentication = root) => `
     import 'reflect-metadata';
     import { NestFactory } from '@nestjs/core';
     import { SurrealModule, SURREAL, Tenancy, fromTenantId, InMemoryTenantStore } from './dist/index.js';
     const store = new InMemoryTenantStore([{ id: 'acme', namespace: 'acme', database: 'main', credentials: { type: 'user', username: 'u', password: 'p' } }]);
-    const module = SurrealModule.forRoot({ url: '${url}', authentication: { username: 'root', password: 'root' }, tenants: { strategies: [fromTenantId('acme')], store } });
+    const module = SurrealModule.forRoot({ url: '${url}', authentication: ${JSON.stringify(authentication)}, tenants: { strategies: [fromTenantId('acme')], store } });
     const app = await NestFactory.createApplicationContext(module, { logger: false });
     await app.get(SURREAL).query("DEFINE NAMESPACE IF NOT EXISTS acme; USE NS acme; DEFINE DATABASE IF NOT EXISTS main; USE DB main; DEFINE USER OVERWRITE u ON DATABASE PASSWORD 'p' ROLES EDITOR");
     const tenancy = app.get(Tenancy);
@@ -231,7 +231,7 @@ describe('the process', () => {
       await tenancy.run('acme', async (db) => { await db.set('a', 1); await db.query('DEFINE TABLE IF NOT EXISTS note').catch(() => 0); await db.live({ toString: () => 'note' }).catch(() => 0); await db.begin(); });
       await tenancy.attach('acme');
       await tenancy.run('nobody', () => 1).catch((error) => console.log(error.code));`;
-      const { code, output } = await run(program(database?.url ?? kind, work));
+      const { code, output } = await run(program(database?.url ?? kind, work, database?.root));
       expect(output).toContain('TENANT_NOT_FOUND\nclosed');
       expect(code).toBe(0);
       await database?.stop();
