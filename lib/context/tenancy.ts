@@ -1,7 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
-import type { ServerSession } from '../session/server-session.js';
-import type { SessionPool } from '../session/session-pool.js';
 import type { TokenSource } from '../session/token-source.js';
 import { CachedTenantStore } from '../tenant/cached-tenant-store.js';
 import type { TenantSide } from '../tenant/tenant-side.js';
@@ -12,7 +10,6 @@ import type { UnitContext } from './unit-context.js';
 /** What the module wires together, for its own classes. */
 export interface TenancyResources extends HandleResources {
   context: UnitContext;
-  pool: SessionPool<ServerSession>;
   tokens: TokenSource;
   tenants: () => Promise<TenantSide>;
 }

@@ -68,9 +68,9 @@ export class SessionLease implements QueryRoad {
   async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
     return await this.withSession(async (session) => {
       const { id } = session;
-      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, { query, bindings }, results);
       const call = { method: 'query', params: [query, bindings], session: id };
       if (!/\b(live|kill)\b/i.test(query)) return await this.transport.send<RpcQueryResult[]>(call);
+      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
       const onLateResult = (late: unknown) => void track(late as RpcQueryResult[]);
       const results = await this.transport.send<RpcQueryResult[]>(call, { onLateResult });
