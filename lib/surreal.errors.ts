@@ -19,6 +19,7 @@ const ERRORS = {
   SESSION_CLOSED: { status: 500, publicMessage: 'Internal server error' },
   TRANSACTION_CLOSED: { status: 500, publicMessage: 'Internal server error' },
   CONTEXT_MISSING: { status: 500, publicMessage: 'Internal server error' },
+  SHUTTING_DOWN: { status: 503, publicMessage: 'Shutting down. Try again in a moment.', retryAfterSeconds: 1 },
   POOL_EXHAUSTED: { status: 503, publicMessage: 'Too busy. Try again in a moment.', retryAfterSeconds: 1 },
   CONNECTION_LOST: { status: 503, publicMessage: 'The database is away. Try again in a moment.', retryAfterSeconds: 1 },
   REQUEST_TIMEOUT: { status: 504, publicMessage: 'The database took too long to answer.' },
@@ -38,6 +39,7 @@ export type SurrealErrorCode = keyof typeof ERRORS;
 const RETRYABLE: ReadonlySet<SurrealErrorCode> = new Set([
   'TENANT_SIGNIN_FAILED',
   'TRANSACTION_CONFLICT',
+  'SHUTTING_DOWN',
   'POOL_EXHAUSTED',
   'CONNECTION_LOST',
   'REQUEST_TIMEOUT',
@@ -128,8 +130,19 @@ export class SessionClosedError extends errorOf('SESSION_CLOSED') {}
 export class TransactionClosedError extends errorOf('TRANSACTION_CLOSED') {}
 /** A `TenantSession` was used where no unit of work is running. */
 export class ContextMissingError extends errorOf('CONTEXT_MISSING') {}
-/** `sessions.max` sessions are all in use and none came free within `sessions.acquireTimeoutMillis`. */
-export class PoolExhaustedError extends errorOf('POOL_EXHAUSTED') {}
+/** A limit of sessions or calls is reached; nothing was sent. */
+export class PoolExhaustedError extends errorOf('POOL_EXHAUSTED') {
+  /** The option that names the limit, such as `sessions.max` or `calls.maxWaitingPerTenant`. */
+  readonly limit: string;
+
+  constructor(message: string, options: { cause?: unknown; limit: string }) {
+    super(message, options);
+    this.limit = options.limit;
+  }
+}
+
+/** The application is shutting down and takes no new units of work. */
+export class ShuttingDownError extends errorOf('SHUTTING_DOWN') {}
 /** No answer within the call's timeout. The call may still have an effect on the server. */
 export class RequestTimeoutError extends errorOf('REQUEST_TIMEOUT') {}
 /** An option of the module is missing, unknown or of the wrong form; the message names it. */

@@ -17,6 +17,7 @@ import { Tenancy, TENANCY_RESOURCES, type TenancyResources } from './context/ten
 import { TenantSession } from './context/tenant-session.js';
 import { TenantGuard } from './context/tenant.guard.js';
 import { UnitContext } from './context/unit-context.js';
+import { CallStatistics } from './session/call-statistics.js';
 import { ServerSession, type SessionState } from './session/server-session.js';
 import { SessionPool } from './session/session-pool.js';
 import { TokenSource } from './session/token-source.js';
@@ -139,15 +140,15 @@ function makeResources(
   moduleRef: ModuleRef,
 ): TenancyResources {
   const { requestTimeoutMillis } = options;
-  const { sessions: transport, signins, logins } = connection;
+  const { sessions: sockets, signins, logins } = connection;
   const tokens = new TokenSource(signins);
-  const sessionResources = { transport, tokens, prepareTimeoutMillis: requestTimeoutMillis };
+  const sessionResources = { sockets, tokens, prepareTimeoutMillis: requestTimeoutMillis };
   const openOwn = (state: SessionState) => new ServerSession(sessionResources, state, true);
-  const pool = new SessionPool(options.sessions, (tenant) => {
-    const state = { tenant, principal: { type: 'tenant' as const }, variables: new Map(), target: tenant };
-    return new ServerSession(sessionResources, state, false);
-  });
-  const handleResources = { pool, openOwn, transport, logins, requestTimeoutMillis };
+  const pool = new SessionPool({ ...options.sessions, ...options.calls }, (tenant) =>
+    ServerSession.shared(sessionResources, tenant),
+  );
+  const statistics = new CallStatistics();
+  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics };
   const context = new UnitContext(handleResources);
   return { ...handleResources, context, pool, tokens, tenants: tenantSide(options.tenants, moduleRef) };
 }

@@ -19,8 +19,22 @@ export interface SurrealModuleOptions {
   /** Needed for anything with tenants; without it the module gives a central connection alone. */
   tenants?: TenantsOptions;
   sessions?: SessionsOptions;
-  /** Limit of every call to the database, waiting for a reconnect included, in milliseconds. Default 30,000. */
+  /** How tenants share the sockets. */
+  calls?: CallsOptions;
+  /** How many sockets carry sessions, tenants spread over them. Default 4; a socket is opened when it is first needed. */
+  sockets?: number;
+  /**
+   * Limit of every call to the database, in milliseconds: waiting for a session, a reconnect, its turn and the answer, all
+   * together. Default 30,000.
+   */
   requestTimeoutMillis?: number;
+  /**
+   * How often each socket's server is asked for a sign of life, in milliseconds; a socket without one until the next time
+   * is dropped and replaced. Default 10,000.
+   */
+  pingIntervalMillis?: number;
+  /** How long the shutdown waits for units of work that are running, in milliseconds; then they are ended. Default 10,000. */
+  shutdownTimeoutMillis?: number;
   /** How long the application's start waits for the database, in milliseconds. Default 30,000. */
   connectTimeoutMillis?: number;
   /** Whether errors of the database and of this library become HTTP answers by themselves. Default true. */
@@ -47,24 +61,66 @@ export interface SessionsOptions {
   maxLifetimeMillis?: number;
   /** How long a unit of work waits for a session when `max` are in use, in milliseconds. Default 5,000. */
   acquireTimeoutMillis?: number;
+  /**
+   * How many units of work of one tenant may have a session of their own (by `set()`, a sign-in, `attach()`) at once; more
+   * wait. Default a quarter of `max`. Units that change nothing share one session and are not counted.
+   */
+  maxOwnPerTenant?: number;
+  /**
+   * A unit of work that holds a session for longer is reported in the log, once, with where it took it, in milliseconds.
+   * Default: never. It costs a stack trace for each unit of work that queries.
+   */
+  leakDetectionMillis?: number;
+}
+
+/** Limits of calls, on each socket that carries sessions. What is over a limit waits, tenants taking turns. */
+export interface CallsOptions {
+  /** Calls of one tenant that the server works at, so that one tenant's flood does not delay the others. Default 16. */
+  maxInFlightPerTenant?: number;
+  /** Calls of all tenants that the server works at. Default 256. */
+  maxInFlight?: number;
+  /** Calls of one tenant that have not been sent; one more is refused with POOL_EXHAUSTED. Default 1,000. */
+  maxWaitingPerTenant?: number;
+  /** Calls of all tenants that have not been sent; one more is refused with POOL_EXHAUSTED. Default 10,000. */
+  maxWaiting?: number;
 }
 
 /** Options with every default filled in. */
 export interface ResolvedOptions extends SurrealModuleOptions {
-  sessions: Required<SessionsOptions>;
+  sessions: Required<Omit<SessionsOptions, 'leakDetectionMillis'>> & Pick<SessionsOptions, 'leakDetectionMillis'>;
+  calls: Required<CallsOptions>;
+  sockets: number;
   requestTimeoutMillis: number;
   connectTimeoutMillis: number;
+  pingIntervalMillis: number;
+  shutdownTimeoutMillis: number;
   exceptionFilter: boolean;
 }
 
 /** Injection token of the resolved options. */
 export const SURREAL_OPTIONS = Symbol.for('nestjs-surreal.options');
 
-const SESSIONS: Required<SessionsOptions> = {
+const SESSIONS = {
   max: 10_000,
   idleTimeoutMillis: 300_000,
   maxLifetimeMillis: 3_600_000,
   acquireTimeoutMillis: 5_000,
+};
+
+const DEFAULTS = {
+  sockets: 4,
+  requestTimeoutMillis: 30_000,
+  connectTimeoutMillis: 30_000,
+  pingIntervalMillis: 10_000,
+  shutdownTimeoutMillis: 10_000,
+  exceptionFilter: true,
+};
+
+const CALLS: Required<CallsOptions> = {
+  maxInFlightPerTenant: 16,
+  maxInFlight: 256,
+  maxWaitingPerTenant: 1_000,
+  maxWaiting: 10_000,
 };
 
 /**
@@ -80,8 +136,12 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     database: isText,
     tenants: isObject,
     sessions: isObject,
+    calls: isObject,
+    sockets: isCount,
     requestTimeoutMillis: isDuration,
     connectTimeoutMillis: isDuration,
+    pingIntervalMillis: isDuration,
+    shutdownTimeoutMillis: isDuration,
     exceptionFilter: isBoolean,
   });
   if (options.url === undefined)
@@ -95,14 +155,28 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     idleTimeoutMillis: isDuration,
     maxLifetimeMillis: isDuration,
     acquireTimeoutMillis: isDuration,
+    maxOwnPerTenant: isCount,
+    leakDetectionMillis: isDuration,
   });
+  assertKeys('calls.', options.calls ?? {}, {
+    maxInFlightPerTenant: isCount,
+    maxInFlight: isCount,
+    maxWaitingPerTenant: isCount,
+    maxWaiting: isCount,
+  });
+  const sessions = { ...SESSIONS, ...defined(options.sessions) };
   return {
-    ...options,
-    sessions: { ...SESSIONS, ...options.sessions },
-    requestTimeoutMillis: options.requestTimeoutMillis ?? 30_000,
-    connectTimeoutMillis: options.connectTimeoutMillis ?? 30_000,
-    exceptionFilter: options.exceptionFilter ?? true,
+    ...DEFAULTS,
+    ...defined(options),
+    url: options.url,
+    sessions: { maxOwnPerTenant: Math.ceil(sessions.max / 4), ...sessions },
+    calls: { ...CALLS, ...defined(options.calls) },
   };
+}
+
+/** Without the keys whose value is undefined: an option that is given as undefined is not given. */
+function defined<Options extends object>(options: Options | undefined): Options {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Options;
 }
 
 const MISSING = {

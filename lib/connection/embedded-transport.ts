@@ -10,7 +10,7 @@ import type { SurrealEngine, Uuid } from 'surrealdb';
 import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
 import type * as EmbeddedPackage from '@surrealdb/node';
 import type { EmbeddedScheme } from './endpoint.js';
-import type { RpcCall, RpcTransport, SendOptions } from './rpc-transport.js';
+import type { ClosableTransport, RpcCall, SendOptions } from './rpc-transport.js';
 
 /** What `@surrealdb/node`'s engine offers beyond the interface: `send` is public there. */
 export type EmbeddedEngine = SurrealEngine & { send<Result>(call: RpcCall): Promise<Result> };
@@ -23,9 +23,10 @@ const DRAIN_MILLIS = 5_000;
  * ends. NOTE: authentication is switched off in it, an anonymous session is a superuser; everything above must hold R1
  * by itself.
  */
-export class EmbeddedTransport implements RpcTransport {
+export class EmbeddedTransport implements ClosableTransport {
   readonly engine: EmbeddedEngine;
-  readonly #requestTimeoutMillis: number;
+  readonly requestTimeoutMillis: number;
+  readonly connects = 1;
   readonly #pending = new Set<(error: Error) => void>();
   readonly #liveLoops = new Set<() => void>();
   #running = 0;
@@ -51,7 +52,11 @@ export class EmbeddedTransport implements RpcTransport {
 
   private constructor(engine: EmbeddedEngine, requestTimeoutMillis: number) {
     this.engine = engine;
-    this.#requestTimeoutMillis = requestTimeoutMillis;
+    this.requestTimeoutMillis = requestTimeoutMillis;
+  }
+
+  get state(): 'open' | 'closed' {
+    return this.#closed ? 'closed' : 'open';
   }
 
   get epoch(): number {
@@ -66,32 +71,31 @@ export class EmbeddedTransport implements RpcTransport {
     return this.#closed ? Promise.reject(closedError('not-sent')) : undefined;
   }
 
-  async send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
-    if (this.#closed) throw closedError('not-sent');
-    const timeoutMillis = options?.timeoutMillis ?? this.#requestTimeoutMillis;
+  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result> {
+    if (this.#closed) {
+      onDone?.();
+      return Promise.reject(closedError('not-sent'));
+    }
+    const timeoutMillis = options?.timeoutMillis ?? this.requestTimeoutMillis;
     this.#running++;
-    const answer = this.engine.send<Result>(call).finally(() => this.#finished());
-    return await new Promise<Result>((resolve, reject) => {
-      let late = false;
-      const timer = setTimeout(() => {
-        late = true;
-        this.#pending.delete(settle);
-        reject(
-          new RequestTimeoutError(`The embedded SurrealDB did not answer "${call.method}" within ${timeoutMillis} ms`),
-        );
-      }, timeoutMillis);
-      const settle = (error: Error) => {
+    return new Promise<Result>((resolve, reject) => {
+      const abandon = (error: Error) => {
         clearTimeout(timer);
-        this.#pending.delete(settle);
-        reject(error);
+        if (this.#pending.delete(abandon)) reject(error);
       };
-      this.#pending.add(settle);
-      answer.then((result) => {
-        if (late) options?.onLateResult?.(result);
+      const timer = setTimeout(() => abandon(overdue(call.method, timeoutMillis)), timeoutMillis);
+      this.#pending.add(abandon);
+      options?.onPending?.(abandon);
+      const settle = (deliver: (isLate: boolean) => void) => {
+        this.#finished();
+        onDone?.();
         clearTimeout(timer);
-        this.#pending.delete(settle);
-        resolve(result);
-      }, settle);
+        deliver(!this.#pending.delete(abandon));
+      };
+      this.engine.send<Result>(call).then(
+        (result) => settle((isLate) => (isLate ? options?.onLateResult?.(result) : resolve(result))),
+        (error: Error) => settle(() => reject(error)),
+      );
     });
   }
 
@@ -177,6 +181,10 @@ async function opened(engine: EmbeddedEngine, url: string): Promise<void> {
   } finally {
     for (const stop of stops) stop();
   }
+}
+
+function overdue(method: string, timeoutMillis: number): RequestTimeoutError {
+  return new RequestTimeoutError(`The embedded SurrealDB did not answer "${method}" within ${timeoutMillis} ms`);
 }
 
 function closedError(outcome: 'not-sent' | 'unknown'): ConnectionLostError {

@@ -8,8 +8,18 @@ interface PendingCall {
   resolve: (result: unknown) => void;
   reject: (error: Error) => void;
   method: string;
-  timer: NodeJS.Timeout | undefined;
+  timer: NodeJS.Timeout;
+  /** True when the caller was told that there is no answer, or has left. The server may be at it all the same. */
+  isAbandoned: boolean;
   onLateResult: ((result: unknown) => void) | undefined;
+  onDone: (() => void) | undefined;
+}
+
+export interface SocketOptions {
+  /** How long the opening may take. */
+  connectTimeoutMillis: number;
+  /** How often the server is asked for a sign of life. One that gives none until the next time counts as dead. */
+  pingIntervalMillis: number;
 }
 
 /** How long `close()` waits for the server's closing handshake before it cuts the socket. */
@@ -17,14 +27,16 @@ const CLOSE_HANDSHAKE_MILLIS = 1_000;
 
 /**
  * One WebSocket, from its opening to its end; it is never reused. Every call is in `#pending` from the moment it is
- * sent until it is answered, timed out, or lost with the socket: this is where "sent at most once" holds (R4).
+ * sent until it is answered or lost with the socket: this is where "sent at most once" holds (R4).
  */
 export class RpcSocket {
   readonly #socket: WebSocket;
   readonly #codec: CborCodec;
   readonly #pending = new Map<string, PendingCall>();
+  readonly #heartbeat: NodeJS.Timeout;
   #nextId = 0;
   #failure: Error | undefined;
+  #isSilent = false;
 
   /** Called for each notification of a live query. */
   onNotification: ((message: LiveMessage) => void) | undefined;
@@ -33,29 +45,35 @@ export class RpcSocket {
 
   /**
    * Connects to one address.
-   * @throws Error what the network said, or that it took longer than `timeoutMillis`
+   * @throws Error what the network said, or that it took longer than `connectTimeoutMillis`
    */
-  static open(url: URL, codec: CborCodec, timeoutMillis: number): Promise<RpcSocket> {
+  static open(url: URL, codec: CborCodec, options: SocketOptions): Promise<RpcSocket> {
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, 'cbor', { handshakeTimeout: timeoutMillis, perMessageDeflate: false });
+      const socket = new WebSocket(url, 'cbor', {
+        handshakeTimeout: options.connectTimeoutMillis,
+        perMessageDeflate: false,
+      });
       socket.once('error', reject);
       socket.once('open', () => {
         socket.off('error', reject);
-        resolve(new RpcSocket(socket, codec));
+        resolve(new RpcSocket(socket, codec, options.pingIntervalMillis));
       });
     });
   }
 
-  private constructor(socket: WebSocket, codec: CborCodec) {
+  private constructor(socket: WebSocket, codec: CborCodec, pingIntervalMillis: number) {
     this.#socket = socket;
     this.#codec = codec;
+    this.#heartbeat = setInterval(() => this.#askForLife(pingIntervalMillis), pingIntervalMillis);
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data: Buffer) => this.#receive(data));
+    socket.on('pong', () => (this.#isSilent = false));
     // An error is always followed by 'close'; without a listener it would end the process.
     socket.on('error', (error) => (this.#failure ??= error));
     socket.once('close', (code) => this.#closed(code));
   }
 
+  /** How many calls the server has not answered. */
   get inFlight(): number {
     return this.#pending.size;
   }
@@ -64,19 +82,28 @@ export class RpcSocket {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  send<Result>(call: RpcCall, timeoutMillis: number, options?: SendOptions): Promise<Result> {
+  /** As `RpcTransport.send`. */
+  send<Result>(call: RpcCall, timeoutMillis: number, options?: SendOptions, onDone?: () => void): Promise<Result> {
     const id = (this.#nextId++).toString(36);
-    // Encoding first: a value that CBOR cannot carry is the caller's error and leaves nothing pending.
-    const frame = this.#codec.encode(withoutUndefined({ id, ...call }));
+    let frame: Uint8Array;
+    try {
+      // Encoding first: a value that CBOR cannot carry is the caller's error and leaves nothing pending.
+      frame = this.#codec.encode(withoutUndefined({ id, ...call }));
+    } catch (error) {
+      onDone?.();
+      return Promise.reject(error as Error);
+    }
     return new Promise<Result>((resolve, reject) => {
-      const timer = setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis);
       this.#pending.set(id, {
         resolve: resolve as (result: unknown) => void,
         reject,
         method: call.method,
-        timer,
+        timer: setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis),
+        isAbandoned: false,
         onLateResult: options?.onLateResult,
+        onDone,
       });
+      options?.onPending?.((error) => this.#abandon(id, error));
       this.#socket.send(frame);
     });
   }
@@ -97,13 +124,29 @@ export class RpcSocket {
     clearTimeout(cut);
   }
 
+  /** Nothing was heard since the last ping: the peer is gone, or the way to it, and nobody has told. */
+  #askForLife(pingIntervalMillis: number): void {
+    if (!this.#isSilent) {
+      this.#isSilent = true;
+      this.#socket.ping();
+      return;
+    }
+    // When this process itself was held up, the sign of life lies unread: what has arrived is read before this runs.
+    setImmediate(() => {
+      if (!this.#isSilent) return;
+      this.#failure ??= new Error(`The server answered no ping within ${pingIntervalMillis} ms`);
+      this.#socket.terminate();
+    });
+  }
+
   #timedOut(id: string, timeoutMillis: number): void {
     const call = this.#pending.get(id);
     if (call === undefined) return;
-    // A call whose late answer matters stays listed, so that the answer finds its owner.
-    call.timer = undefined;
-    if (call.onLateResult === undefined) this.#pending.delete(id);
-    call.reject(
+    if (call.isAbandoned) return this.#done(id, call);
+    // It stays listed, so that a late answer finds its owner, and so that what still burdens the server is known.
+    call.timer = setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis).unref();
+    this.#abandon(
+      id,
       new RequestTimeoutError(
         `SurrealDB did not answer "${call.method}" within ${timeoutMillis} ms. It may still run there. ` +
           'Raise requestTimeoutMillis if such calls are meant to take this long.',
@@ -111,7 +154,21 @@ export class RpcSocket {
     );
   }
 
+  #abandon(id: string, error: Error): void {
+    const call = this.#pending.get(id);
+    if (call === undefined || call.isAbandoned) return;
+    call.isAbandoned = true;
+    call.reject(error);
+  }
+
+  #done(id: string, call: PendingCall): void {
+    this.#pending.delete(id);
+    clearTimeout(call.timer);
+    call.onDone?.();
+  }
+
   #receive(data: Buffer): void {
+    this.#isSilent = false;
     let frame: { id?: unknown; result?: unknown; error?: Parameters<typeof parseRpcError>[0] };
     try {
       frame = this.#codec.decode(data);
@@ -134,21 +191,19 @@ export class RpcSocket {
   #answer(id: string, frame: { result?: unknown; error?: Parameters<typeof parseRpcError>[0] }): void {
     const call = this.#pending.get(id);
     if (call === undefined) return;
-    this.#pending.delete(id);
-    if (call.timer === undefined) {
+    this.#done(id, call);
+    if (call.isAbandoned) {
       if (!frame.error) call.onLateResult?.(frame.result);
-      return;
-    }
-    clearTimeout(call.timer);
-    if (frame.error) call.reject(parseRpcError(frame.error));
+    } else if (frame.error) call.reject(parseRpcError(frame.error));
     else call.resolve(frame.result);
   }
 
   #closed(code: number): void {
+    clearInterval(this.#heartbeat);
     const cause = this.#failure;
-    for (const call of this.#pending.values()) {
-      if (call.timer === undefined) continue;
-      clearTimeout(call.timer);
+    for (const [id, call] of [...this.#pending]) {
+      this.#done(id, call);
+      if (call.isAbandoned) continue;
       call.reject(
         new ConnectionLostError(
           `The connection to SurrealDB dropped (close code ${code}) before "${call.method}" was answered. It may have ` +
@@ -157,7 +212,6 @@ export class RpcSocket {
         ),
       );
     }
-    this.#pending.clear();
     this.onClosed?.(cause);
   }
 }

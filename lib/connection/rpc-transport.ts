@@ -16,6 +16,13 @@ export interface SendOptions {
    * (a transaction, a session) has no other owner: give it back here.
    */
   onLateResult?: (result: unknown) => void;
+  /**
+   * Is given what makes the call fail at once with that error: for a caller that does not want the answer any more. What
+   * was sent runs on. Given anew when the call moves from a queue to a socket.
+   */
+  onPending?: (cancel: (error: Error) => void) => void;
+  /** Waits for no turn: for calls that give something back, which others may be waiting for. */
+  isUrgent?: boolean;
 }
 
 export interface TransportListener {
@@ -34,6 +41,8 @@ export interface RpcTransport {
   readonly epoch: number;
   /** How many calls wait for an answer. */
   readonly inFlight: number;
+  /** Limit of a call that names none. */
+  readonly requestTimeoutMillis: number;
   /**
    * Resolves when a socket is up; at once, without a promise, when one is.
    * @throws ConnectionLostError (`not-sent`) after `timeoutMillis`, or when the transport is closed
@@ -43,12 +52,22 @@ export interface RpcTransport {
    * Sends now, and never a second time.
    * @throws ConnectionLostError `not-sent` when no socket is up, `unknown` when it dropped before the answer
    * @throws RequestTimeoutError when no answer came in time
+   * @param onDone called once, when the server is done with the call as far as can be known: when it was answered, lost, or
+   * not sent at all; for a call that nobody waits for any more, when its answer comes or is overdue once more
    * @throws the SDK's `ServerError` when the server answers with an error
    */
-  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result>;
+  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result>;
   /** Hands over the notifications of a live query until the function it returns is called. */
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
   subscribe(listener: TransportListener): () => void;
+}
+
+/** A transport in the hands of its owner. */
+export interface ClosableTransport extends RpcTransport {
+  /** What is going on, for `Tenancy.stats()`. */
+  readonly state: 'idle' | 'connecting' | 'open' | 'closed';
+  /** How many sockets there have been; every one after the first is a reconnect. */
+  readonly connects: number;
   /** Ends the transport; calls in flight fail with CONNECTION_LOST. Safe to call twice. */
   close(): Promise<void>;
 }

@@ -1,5 +1,12 @@
 import { type Tokens, Uuid } from 'surrealdb';
+import { FairQueue } from './fair-queue.js';
 import type { RpcTransport } from './rpc-transport.js';
+
+/**
+ * A server works at the passwords of one socket one after the other; more than a few at once would only wait there, where
+ * those whose callers have given up cannot be taken out any more, and where tenants cannot take turns.
+ */
+const LIMITS = { maxInFlightPerTenant: 2, maxInFlight: 4, maxWaitingPerTenant: 1_000, maxWaiting: 20_000 };
 
 /**
  * Where passwords become tokens. A server works at a password (argon2) while everybody else on that socket waits, so
@@ -7,8 +14,9 @@ import type { RpcTransport } from './rpc-transport.js';
  * them does not matter.
  */
 export class SigninChannel {
-  readonly #transport: RpcTransport;
+  readonly #queue: FairQueue;
   readonly #session: Uuid | undefined;
+  #requests = 0;
 
   /** On a socket of its own. */
   static onSocket(transport: RpcTransport): SigninChannel {
@@ -23,14 +31,34 @@ export class SigninChannel {
   }
 
   private constructor(transport: RpcTransport, session: Uuid | undefined) {
-    this.#transport = transport;
+    this.#queue = new FairQueue(transport, LIMITS);
     this.#session = session;
   }
 
-  /** @throws the SDK's ServerError when the database refuses */
-  async request(method: 'signin' | 'signup', params: Record<string, unknown>): Promise<Tokens> {
-    await this.#transport.ready();
-    const answer = await this.#transport.send<string | Tokens>({ method, params: [params], session: this.#session });
+  /** How many sign-ins were asked for since the start. */
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** How many of them are on their way. */
+  get pending(): number {
+    return this.#queue.inFlight + this.#queue.waiting;
+  }
+
+  /**
+   * @param tenantId whose turn it takes, so that one tenant's flood of sign-ins does not hold up the others'
+   * @throws the SDK's ServerError when the database refuses; PoolExhaustedError when too many wait
+   */
+  async request(method: 'signin' | 'signup', params: Record<string, unknown>, tenantId: string): Promise<Tokens> {
+    this.#requests++;
+    const lane = this.#queue.lane(tenantId);
+    const leave = lane.epoch === 0 ? lane.enterWaiting() : undefined;
+    try {
+      await lane.ready();
+    } finally {
+      leave?.();
+    }
+    const answer = await lane.send<string | Tokens>({ method, params: [params], session: this.#session });
     return typeof answer === 'string' ? { access: answer } : answer;
   }
 }

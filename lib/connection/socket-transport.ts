@@ -5,15 +5,20 @@ import { type Backoff, backoffDelay } from './backoff.js';
 import { redactUrl } from './endpoint.js';
 import { LiveNotifications } from './live-notifications.js';
 import { RpcSocket } from './rpc-socket.js';
-import type { RpcCall, RpcTransport, SendOptions, TransportListener } from './rpc-transport.js';
+import type { ClosableTransport, RpcCall, SendOptions, TransportListener } from './rpc-transport.js';
 
 export interface SocketTransportOptions {
   /** Nodes of one cluster; after a failure the next one is tried. */
   urls: readonly URL[];
-  /** Limit of a call that names none, and of one attempt to connect. */
+  /** Limit of a call that names none. */
   requestTimeoutMillis: number;
+  /** How often the server is asked for a sign of life; without one until the next time the socket is replaced. */
+  pingIntervalMillis: number;
   backoff?: Backoff;
 }
+
+/** A node that does not answer within this time is left for the next one. */
+const CONNECT_TIMEOUT_MILLIS = 10_000;
 
 const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 2_000 };
 
@@ -27,7 +32,7 @@ interface Waiter {
 }
 
 /** A WebSocket that is kept up: opened at the first `ready()`, and again, with back-off, whenever it drops. */
-export class SocketTransport implements RpcTransport {
+export class SocketTransport implements ClosableTransport {
   readonly #options: SocketTransportOptions;
   readonly #logger = new Logger('nestjs-surreal');
   readonly #codec = new CborCodec({});
@@ -57,6 +62,20 @@ export class SocketTransport implements RpcTransport {
     return this.#socket?.inFlight ?? 0;
   }
 
+  get requestTimeoutMillis(): number {
+    return this.#options.requestTimeoutMillis;
+  }
+
+  get state(): ClosableTransport['state'] {
+    if (this.#closed) return 'closed';
+    if (this.#socket?.isOpen) return 'open';
+    return this.#connecting ? 'connecting' : 'idle';
+  }
+
+  get connects(): number {
+    return this.#epochs;
+  }
+
   ready(timeoutMillis = this.#options.requestTimeoutMillis): Promise<void> | undefined {
     if (this.#socket?.isOpen) return undefined;
     if (this.#closed)
@@ -77,9 +96,12 @@ export class SocketTransport implements RpcTransport {
     });
   }
 
-  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
-    if (!this.#socket?.isOpen) return Promise.reject(this.#notSent(`No connection to SurrealDB for "${call.method}"`));
-    return this.#socket.send(call, options?.timeoutMillis ?? this.#options.requestTimeoutMillis, options);
+  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result> {
+    if (!this.#socket?.isOpen) {
+      onDone?.();
+      return Promise.reject(this.#notSent(`No connection to SurrealDB for "${call.method}"`));
+    }
+    return this.#socket.send(call, options?.timeoutMillis ?? this.requestTimeoutMillis, options, onDone);
   }
 
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {
@@ -104,14 +126,16 @@ export class SocketTransport implements RpcTransport {
   /** Tries the nodes in turn until one opens or the transport is closed. */
   async #connect(): Promise<void> {
     this.#connecting = true;
-    const { urls, requestTimeoutMillis, backoff = BACKOFF } = this.#options;
+    const { urls, pingIntervalMillis, backoff = BACKOFF } = this.#options;
+    const connectTimeoutMillis = Math.min(CONNECT_TIMEOUT_MILLIS, this.requestTimeoutMillis);
     while (!this.#closed) {
       // Every node gets its turn before the first pause.
       const round = Math.floor(this.#failures / urls.length);
       if (round > 0 && this.#failures % urls.length === 0) await this.#sleep(backoffDelay(backoff, round));
       if (this.#closed) break;
       try {
-        this.#opened(await RpcSocket.open(urls[this.#node % urls.length] as URL, this.#codec, requestTimeoutMillis));
+        const url = urls[this.#node % urls.length] as URL;
+        this.#opened(await RpcSocket.open(url, this.#codec, { connectTimeoutMillis, pingIntervalMillis }));
         break;
       } catch (error) {
         this.#lastError = error;

@@ -12,7 +12,9 @@ import { CentralEngine } from './central-engine.js';
 import { EmbeddedTransport } from './embedded-transport.js';
 import { type Endpoint, parseEndpoint, redactUrl } from './endpoint.js';
 import { ensureRootUser } from './root-user.js';
-import type { RpcTransport } from './rpc-transport.js';
+import type { CallLimits } from './fair-queue.js';
+import type { ClosableTransport, RpcTransport } from './rpc-transport.js';
+import { SessionSockets } from './session-sockets.js';
 import { SigninChannel } from './signin-channel.js';
 import { describeCause, SocketTransport } from './socket-transport.js';
 
@@ -23,34 +25,42 @@ export interface ConnectionOptions {
   database?: string | undefined;
   requestTimeoutMillis: number;
   connectTimeoutMillis: number;
+  pingIntervalMillis: number;
+  /** How many sockets carry sessions. */
+  sockets: number;
+  calls: CallLimits;
 }
 
+/** What a socket is for. The embedded engine is all of it. */
+export type SocketPurpose = 'central' | 'sessions' | 'signins' | 'logins' | 'embedded';
+
 interface Transports {
-  central: RpcTransport;
-  sessions: RpcTransport;
+  central: ClosableTransport;
+  sessions: SessionSockets;
   signins: SigninChannel;
   logins: SigninChannel;
   /** All that must be closed. */
-  all: RpcTransport[];
+  all: { purpose: SocketPurpose; transport: ClosableTransport }[];
 }
 
 const RECONNECT = { firstMillis: 100, maxMillis: 10_000 };
 
 /**
  * All sockets of one application. Several kinds, so that nobody is held up or mistaken for somebody else:
- * `central` carries the SDK's `Surreal` and the root sign-in; `sessions` carries the sessions of tenants, and its own
- * default session never signs in; `signins` and `logins` turn passwords into tokens. The embedded engine is all of them.
+ * `central` carries the SDK's `Surreal` and the root sign-in; `sessions` carry the sessions of tenants, and their own
+ * default sessions never sign in; `signins` and `logins` turn passwords into tokens. The embedded engine is all of them.
  */
 export class SurrealConnection {
   /** The SDK's connection, signed in as the service itself. */
   readonly surreal: Surreal;
-  readonly sessions: RpcTransport;
+  readonly sessions: SessionSockets;
   /** Sign-ins of the tenants themselves. */
   readonly signins: SigninChannel;
   /** Sign-ins that application code asks for, with end users' passwords: a flood of them holds up no tenant's own. */
   readonly logins: SigninChannel;
-  readonly #transports: readonly RpcTransport[];
-  readonly #central: RpcTransport;
+  /** All sockets, for whoever looks at their state; they are this object's to close. */
+  readonly transports: Transports['all'];
+  readonly #central: ClosableTransport;
   readonly #options: ConnectionOptions;
   readonly #url: string;
   readonly #logger = new Logger('nestjs-surreal');
@@ -84,7 +94,7 @@ export class SurrealConnection {
     this.sessions = transports.sessions;
     this.signins = transports.signins;
     this.logins = transports.logins;
-    this.#transports = transports.all;
+    this.transports = transports.all;
     this.#options = options;
     // The SDK wants one url; it picks the engine by its scheme and builds the addresses of import and export from it.
     this.#url = endpoint.type === 'embedded' ? endpoint.url : (endpoint.urls[0] as URL).href;
@@ -107,7 +117,7 @@ export class SurrealConnection {
   async #close(): Promise<void> {
     this.#stop.abort();
     await this.surreal.close();
-    await Promise.all(this.#transports.map((transport) => transport.close()));
+    await Promise.all(this.transports.map(({ transport }) => transport.close()));
   }
 
   async #connect(): Promise<void> {
@@ -131,8 +141,7 @@ export class SurrealConnection {
   async #firstContact(deadline: number): Promise<string> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const millis = deadline - Date.now();
-        await Promise.all([this.#central.ready(millis), this.sessions.ready(millis)]);
+        await this.#central.ready(deadline - Date.now());
         return await serverVersion(this.#central);
       } catch (error) {
         const delay = backoffDelay(RECONNECT, attempt);
@@ -183,15 +192,21 @@ export class SurrealConnection {
   }
 }
 
-function socketTransports(endpoint: { urls: URL[] }, options: ConnectionOptions): Transports {
-  const open = () => new SocketTransport({ urls: endpoint.urls, requestTimeoutMillis: options.requestTimeoutMillis });
-  const [central, sessions, signins, logins] = [open(), open(), open(), open()];
+function socketTransports({ urls }: { urls: URL[] }, options: ConnectionOptions): Transports {
+  const all: Transports['all'] = [];
+  const open = (purpose: SocketPurpose) => {
+    const transport = new SocketTransport({ urls, ...options });
+    all.push({ purpose, transport });
+    return transport;
+  };
+  const central = open('central');
+  const sessions = Array.from({ length: options.sockets }, () => open('sessions'));
   return {
     central,
-    sessions,
-    signins: SigninChannel.onSocket(signins),
-    logins: SigninChannel.onSocket(logins),
-    all: [central, sessions, signins, logins],
+    sessions: new SessionSockets(sessions, options.calls),
+    signins: SigninChannel.onSocket(open('signins')),
+    logins: SigninChannel.onSocket(open('logins')),
+    all,
   };
 }
 
@@ -200,8 +215,13 @@ async function embedded(
   options: ConnectionOptions,
 ): Promise<Transports> {
   const transport = await openDatastore(endpoint, options);
-  const [signins, logins] = [await SigninChannel.onEmbedded(transport), await SigninChannel.onEmbedded(transport)];
-  return { central: transport, sessions: transport, signins, logins, all: [transport] };
+  return {
+    central: transport,
+    sessions: new SessionSockets([transport], options.calls),
+    signins: await SigninChannel.onEmbedded(transport),
+    logins: await SigninChannel.onEmbedded(transport),
+    all: [{ purpose: 'embedded', transport }],
+  };
 }
 
 /** An engine that was closed, also one of a process that has just ended, lets go of its directory a moment later. */

@@ -35,7 +35,7 @@ async function signInUser(tenant: Tenant, credentials: UserCredentials, signins:
     namespace: { ns: tenant.namespace },
     root: {},
   }[level];
-  const tokens = await signins.request('signin', { ...scope, user: username, pass: password });
+  const tokens = await signins.request('signin', { ...scope, user: username, pass: password }, tenant.id);
   return tokens.access;
 }
 

@@ -45,7 +45,7 @@ class LiveQuery implements Dependent {
     for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
     if (!this.isGone) {
       const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
-      await this.#transport.send(call).catch(() => undefined);
+      await this.#transport.send(call, { isUrgent: true }).catch(() => undefined);
     }
     this.stop();
   }

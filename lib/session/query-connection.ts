@@ -1,5 +1,6 @@
 import { ChannelIterator, Duration, type LiveMessage, parseRpcError, type QueryChunk } from 'surrealdb';
 import type { BoundQuery, Uuid } from 'surrealdb';
+import type { CallOptions } from './call.js';
 import { TransactionConflictError } from '../surreal.errors.js';
 import { translateDatabaseError } from './database-errors.js';
 
@@ -15,7 +16,7 @@ export interface RpcQueryResult {
 
 /** By which road queries leave: a lease, or a transaction on it. */
 export interface QueryRoad {
-  query(bound: BoundQuery): Promise<RpcQueryResult[]>;
+  query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]>;
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
   /** Calls back when a new socket is up; live queries of the SDK then start again. */
   onReconnect(listener: () => void): () => void;
@@ -40,16 +41,19 @@ export class QueryConnection {
   readonly status = 'connected';
   readonly retry = RETRY;
   readonly #road: QueryRoad;
+  readonly #options: CallOptions | undefined;
 
-  constructor(road: QueryRoad) {
+  /** @param options bounds of every query that leaves by this object; without them those of the unit of work hold */
+  constructor(road: QueryRoad, options?: CallOptions) {
     this.#road = road;
+    this.#options = options;
   }
 
   /** The builders wait for this before each query; whether there is a connection is seen to when it is sent. */
   async ready(): Promise<void> {}
 
   async *query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
-    const results = await this.#road.query(bound);
+    const results = await this.#road.query(bound, this.#options);
     for (const [index, result] of results.entries()) yield toChunk<T>(result, index);
   }
 

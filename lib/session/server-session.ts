@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { Uuid } from 'surrealdb';
+import type { Lane } from '../connection/fair-queue.js';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';
@@ -13,11 +14,16 @@ const RETRY_MILLIS = 50;
 /** Who a session is signed in as: its tenant, the bearer of a token (a handle's own sign-in), or nobody. */
 export type Principal = { type: 'tenant' } | { type: 'bearer'; token: string } | { type: 'nobody' };
 
+// Of each one for all shared sessions: there are many of those.
+const TENANT: Principal = Object.freeze({ type: 'tenant' });
+const NO_VARIABLES = new Map<string, unknown>();
+
 /** What a session is to be on the server, whenever it is made there. */
 export interface SessionState {
   /** Undefined for a session that belongs to no tenant (`Tenancy.attach()`). */
   readonly tenant: Tenant | undefined;
   readonly principal: Principal;
+  /** Those of a shared session are empty and stay so: whoever sets one moves to a session of its own first. */
   readonly variables: Map<string, unknown>;
   /** Where it works; for a session without a tenant as `use()` or its sign-in say. */
   target: { namespace: string; database: string } | undefined;
@@ -48,18 +54,26 @@ export class ServerSession {
   uses = 0;
   /** Gets no new users, and is closed when the last one leaves. */
   retired = false;
-  /** Transactions that are open on it. */
-  readonly dependents = new Set<Dependent>();
+  /** The way to its socket. */
+  readonly transport: Lane;
 
   readonly #resources: SessionResources;
+  /** Transactions and live queries on it. Most sessions never have any, and there are many sessions. */
+  #dependents: Set<Dependent> | undefined;
   #id = Uuid.v4();
   #attachedEpoch = 0;
   #readyEpoch = 0;
   #preparing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
+  /** One that all units of work of a tenant share. */
+  static shared(resources: SessionResources, tenant: Tenant): ServerSession {
+    return new ServerSession(resources, { tenant, principal: TENANT, variables: NO_VARIABLES, target: tenant }, false);
+  }
+
   constructor(resources: SessionResources, state: SessionState, own: boolean) {
     this.#resources = resources;
+    this.transport = resources.sockets.laneOf(state.tenant?.id);
     this.state = state;
     this.own = own;
   }
@@ -72,6 +86,18 @@ export class ServerSession {
     return this.state.tenant;
   }
 
+  /** Whether a query may be sent now. */
+  get isReady(): boolean {
+    return this.#readyEpoch !== 0 && this.#preparing === undefined && this.#readyEpoch === this.transport.epoch;
+  }
+
+  /** Sees to it that something on it ends before it does, until the returned function is called. */
+  adopt(dependent: Dependent): () => void {
+    const dependents = (this.#dependents ??= new Set());
+    dependents.add(dependent);
+    return () => void dependents.delete(dependent);
+  }
+
   /**
    * Undefined when a query may be sent now; else resolves when it is time to ask again.
    * @throws SessionClosedError after `close()`
@@ -81,8 +107,8 @@ export class ServerSession {
    */
   prepare(): Promise<void> | undefined {
     if (this.state.principal.type === 'nobody') return Promise.reject(signedOut());
+    if (this.isReady) return undefined;
     if (this.#preparing !== undefined) return this.#preparing;
-    if (this.#readyEpoch !== 0 && this.#readyEpoch === this.#resources.transport.epoch) return undefined;
     return this.#once(() => this.#make());
   }
 
@@ -135,8 +161,8 @@ export class ServerSession {
 
   /** Does what must be done on one socket, on the next one if it drops: of a socket that is gone nothing is left. */
   async #untilDone(work: () => Promise<void>): Promise<void> {
-    const { transport, prepareTimeoutMillis } = this.#resources;
-    const deadline = Date.now() + prepareTimeoutMillis;
+    const { transport } = this;
+    const deadline = Date.now() + this.#resources.prepareTimeoutMillis;
     for (;;) {
       this.assertOpen();
       await transport.ready(deadline - Date.now());
@@ -156,10 +182,12 @@ export class ServerSession {
   /** Attaches if need be, signs in, checks where that led, sets the variables, and only then lets queries pass. */
   async #make(): Promise<void> {
     const { principal, variables } = this.state;
-    const { transport } = this.#resources;
+    const { transport } = this;
     const { epoch } = transport;
     const isNew = await this.#attach();
-    if (principal.type === 'tenant') await signInTenant(this.#resources, this.#id, this.state.tenant as Tenant);
+    if (principal.type === 'tenant') {
+      await signInTenant(transport, this.#resources.tokens, this.#id, this.state.tenant as Tenant);
+    }
     if (principal.type === 'bearer') await signInBearer(transport, this.#id, principal.token, this.state);
     if (isNew) {
       for (const [name, value] of variables) {
@@ -173,7 +201,7 @@ export class ServerSession {
 
   /** @returns whether it was not on this socket before */
   async #attach(): Promise<boolean> {
-    const { transport } = this.#resources;
+    const { transport } = this;
     const { epoch } = transport;
     if (this.#attachedEpoch !== 0 && this.#attachedEpoch === epoch) return false;
     // Before the answer: no answer in time does not mean that the server has not got it.
@@ -183,7 +211,7 @@ export class ServerSession {
   }
 
   async #endDependents(): Promise<void> {
-    await Promise.all([...this.dependents].map((dependent) => dependent.end()));
+    await Promise.all([...(this.#dependents ?? [])].map((dependent) => dependent.end()));
   }
 
   async #leave(): Promise<void> {
@@ -193,10 +221,10 @@ export class ServerSession {
   }
 
   async #detach(session: Uuid, epoch: number): Promise<void> {
-    const { transport } = this.#resources;
+    const { transport } = this;
     // On another socket, or none, the session is gone already.
     if (epoch === 0 || epoch !== transport.epoch) return;
-    const options = { timeoutMillis: DETACH_MILLIS };
+    const options = { timeoutMillis: DETACH_MILLIS, isUrgent: true };
     await transport.send({ method: 'detach', session }, options).catch(() => undefined);
   }
 }

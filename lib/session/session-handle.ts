@@ -11,6 +11,7 @@ import {
 import type { Tenant } from '../tenant/tenant.js';
 import { QueryConnection } from './query-connection.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
+import type { CallOptions } from './call.js';
 import { type LeaseResources, SessionLease } from './session-lease.js';
 import type { Admission } from './session-slot.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
@@ -27,9 +28,12 @@ export class SessionHandle extends SurrealQueryable {
   readonly #lease: SessionLease;
   readonly #logins: SigninChannel;
 
-  /** @param admission asked at the first query */
-  constructor(resources: HandleResources, admission: () => Admission) {
-    const lease = new SessionLease(resources, admission);
+  /**
+   * @param admission asked at the first query
+   * @param options bounds of every call that names none; asked at each
+   */
+  constructor(resources: HandleResources, admission: () => Admission, options?: () => CallOptions | undefined) {
+    const lease = new SessionLease(resources, admission, options);
     // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(lease) as never, undefined);
     this.#lease = lease;
@@ -100,6 +104,10 @@ export class SessionHandle extends SurrealQueryable {
     );
   }
 
+  withOptions(options: CallOptions): SurrealQueryable {
+    return new BoundedQueries(this.#lease, options);
+  }
+
   async begin(): Promise<TenantTransaction> {
     return new TenantTransaction(await OpenTransaction.begin(this.#lease));
   }
@@ -128,7 +136,7 @@ export class SessionHandle extends SurrealQueryable {
     this.#lease.assertOpen();
     const { tenant } = this.#lease;
     const params = await this.#closingOnMismatch(async () => rpcAuth(auth, tenant ?? this.#lease.target, tenant));
-    const tokens = await this.#logins.request(method, params).catch((error: unknown) => {
+    const tokens = await this.#logins.request(method, params, tenant?.id ?? '').catch((error: unknown) => {
       throw refusedSignin(error, method);
     });
     await this.authenticate(tokens.access);
@@ -144,6 +152,13 @@ export class SessionHandle extends SurrealQueryable {
         await this.close('The session was closed: its sign-in left the tenant.');
       throw error;
     }
+  }
+}
+
+/** The same session, with bounds for the queries made by it. */
+class BoundedQueries extends SurrealQueryable {
+  constructor(lease: SessionLease, options: CallOptions) {
+    super(new QueryConnection(lease, options) as never, undefined);
   }
 }
 

@@ -1,7 +1,11 @@
 import { type BoundQuery, CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
-import type { RpcTransport } from '../connection/rpc-transport.js';
-import { isNotSent, SessionClosedError } from '../surreal.errors.js';
+import type { Lane } from '../connection/fair-queue.js';
+import type { RpcCall } from '../connection/rpc-transport.js';
+import type { SessionSockets } from '../connection/session-sockets.js';
+import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import { Call, type CallOptions } from './call.js';
+import type { CallStatistics } from './call-statistics.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
 import { enterDatabase } from './identity.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
@@ -12,8 +16,9 @@ import { type Admission, SessionSlot, type SlotResources } from './session-slot.
 const CODEC = new CborCodec({});
 
 export interface LeaseResources extends SlotResources {
-  transport: RpcTransport;
+  sockets: SessionSockets;
   requestTimeoutMillis: number;
+  statistics: CallStatistics;
 }
 
 /**
@@ -23,20 +28,26 @@ export interface LeaseResources extends SlotResources {
 export class SessionLease implements QueryRoad {
   readonly #resources: LeaseResources;
   readonly #slot: SessionSlot;
-  readonly #dependents = new Set<Dependent>();
-  readonly #lives: LiveSubscriptions;
-  #hasListened = false;
-  #lastChange: Promise<unknown> = Promise.resolve();
+  readonly #options: () => CallOptions | undefined;
+  readonly #calls = new Set<Call>();
+  // Most units of work have none of the following.
+  #dependents: Set<Dependent> | undefined;
+  #lives: LiveSubscriptions | undefined;
+  #lastChange: Promise<unknown> | undefined;
+  #lane: Lane | undefined;
 
-  /** @param admission asked at the first query: a session may be handed out before a guard has found the tenant */
-  constructor(resources: LeaseResources, admission: () => Admission) {
+  /**
+   * @param admission asked at the first query: a session may be handed out before a guard has found the tenant
+   * @param options bounds of every call that names none; asked at each call
+   */
+  constructor(
+    resources: LeaseResources,
+    admission: () => Admission,
+    options: () => CallOptions | undefined = () => undefined,
+  ) {
     this.#resources = resources;
     this.#slot = new SessionSlot(resources, admission);
-    this.#lives = new LiveSubscriptions(resources.transport, (query, session) => {
-      // One that was started before this unit signed in as somebody else would go on as who it was.
-      if (session !== this.#slot.session) throw new SessionClosedError('The session was changed meanwhile.');
-      return this.adopt(query, session);
-    });
+    this.#options = options;
   }
 
   get isClosed(): boolean {
@@ -57,62 +68,92 @@ export class SessionLease implements QueryRoad {
     return this.#slot.changed?.target;
   }
 
-  get transport(): RpcTransport {
-    return this.#resources.transport;
+  /** Whether it has a session at the moment. */
+  get isHolding(): boolean {
+    return this.#slot.session !== undefined;
+  }
+
+  /** The way to the socket of its tenant. */
+  get transport(): Lane {
+    return (this.#lane ??= this.#resources.sockets.laneOf(this.tenant?.id));
   }
 
   /**
    * Runs a query in the session.
    * @throws SessionClosedError after `close()`; ConnectionLostError, RequestTimeoutError; what the database says
    */
-  async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
-    return await this.withSession(async (session) => {
+  query({ query, bindings }: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
+    return this.withSession(async (session, call) => {
       const { id } = session;
-      const call = { method: 'query', params: [query, bindings], session: id };
-      if (!/\b(live|kill)\b/i.test(query)) return await this.transport.send<RpcQueryResult[]>(call);
-      const track = (results: RpcQueryResult[]) => this.#lives.track(session, id, { query, bindings }, results);
+      const message = { method: 'query', params: [query, bindings], session: id };
+      if (!/\b(live|kill)\b/i.test(query)) return await session.transport.send<RpcQueryResult[]>(message, call);
+      const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
-      const onLateResult = (late: unknown) => void track(late as RpcQueryResult[]);
-      const results = await this.transport.send<RpcQueryResult[]>(call, { onLateResult });
+      call.onLateResult = (late) => void track(late as RpcQueryResult[]);
+      const results = await session.transport.send<RpcQueryResult[]>(message, call);
       await track(results);
       return results;
-    });
+    }, options);
   }
 
   onReconnect(listener: () => void): () => void {
     this.assertOpen();
-    this.#hasListened = true;
-    return this.#lives.onReconnect(listener);
+    return this.#liveQueries.onReconnect(listener);
   }
 
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {
     this.assertOpen();
-    return this.#lives.listen(id, listener);
+    return this.#liveQueries.listen(id, listener);
   }
 
   /**
-   * Does something with the session, signed in and retained, and does it again only if the server has not run it.
-   * @throws SessionClosedError after `close()`
+   * Does something with the session, signed in and retained, and does it again only if the server has not run it. All its
+   * waiting together is bounded, and ends with the lease.
+   * @throws SessionClosedError after `close()`, also when that comes in the middle; the reason of an aborted signal
    */
-  async withSession<Result>(work: (session: ServerSession) => Promise<Result>): Promise<Result> {
-    this.assertOpen();
-    const { pool, requestTimeoutMillis } = this.#resources;
-    const deadline = Date.now() + requestTimeoutMillis;
-    let isHealed = false;
-    for (;;) {
-      const session = await this.#slot.ready();
-      const { id } = session;
-      try {
-        this.assertOpen();
-        return await work(session);
-      } catch (error) {
-        if (isNotSent(error) && Date.now() < deadline) continue;
-        // A refused call was not run, so sending it once more cannot run it twice.
-        if (isHealed || !heal(session, id, error)) throw translateDatabaseError(error);
-        isHealed = true;
-      } finally {
-        void pool.release(session);
+  async withSession<Result>(
+    work: (session: ServerSession, call: Call) => Promise<Result>,
+    options?: CallOptions,
+  ): Promise<Result> {
+    return await this.track(async (call) => {
+      const { pool } = this.#resources;
+      let isHealed = false;
+      for (;;) {
+        const session = this.#slot.take() ?? (await this.#ready(call));
+        const { id } = session;
+        try {
+          this.assertOpen();
+          call.assertWanted();
+          return await work(session, call);
+        } catch (error) {
+          if (isNotSent(error) && !call.isOverdue) continue;
+          // A refused call was not run, so sending it once more cannot run it twice.
+          if (isHealed || !heal(session, id, error)) throw error;
+          isHealed = true;
+        } finally {
+          void pool.release(session);
+        }
       }
+    }, options);
+  }
+
+  /**
+   * Makes a call with the bounds of this unit of work.
+   * @throws what `work` throws, with the codes of this library
+   */
+  async track<Result>(work: (call: Call) => Promise<Result>, options?: CallOptions): Promise<Result> {
+    this.assertOpen();
+    const { requestTimeoutMillis, statistics } = this.#resources;
+    const own = this.#options();
+    const limitMillis = options?.requestTimeoutMillis ?? own?.requestTimeoutMillis ?? requestTimeoutMillis;
+    const call = new Call(this.#calls, limitMillis, anySignal(options?.signal, own?.signal));
+    statistics.calls++;
+    try {
+      return await work(call);
+    } catch (error) {
+      throw statistics.failed(translateDatabaseError(error));
+    } finally {
+      call.end();
     }
   }
 
@@ -125,11 +166,11 @@ export class SessionLease implements QueryRoad {
     this.assertOpen();
     session.assertOpen();
     this.#resources.pool.retain(session);
-    session.dependents.add(dependent);
-    this.#dependents.add(dependent);
+    const abandon = session.adopt(dependent);
+    const dependents = (this.#dependents ??= new Set()).add(dependent);
     return () => {
-      session.dependents.delete(dependent);
-      if (this.#dependents.delete(dependent)) void this.#resources.pool.release(session);
+      abandon();
+      if (dependents.delete(dependent)) void this.#resources.pool.release(session);
     };
   }
 
@@ -141,8 +182,7 @@ export class SessionLease implements QueryRoad {
       const value: unknown = change === undefined ? undefined : CODEC.decode(CODEC.encode(change.value));
       const call =
         change === undefined ? { method: 'unset', params: [name] } : { method: 'let', params: [name, value] };
-      if (state.principal.type !== 'nobody')
-        await this.#changing((session) => this.transport.send({ ...call, session }));
+      if (state.principal.type !== 'nobody') await this.#changing((session) => ({ ...call, session }));
       if (change === undefined) state.variables.delete(name);
       else state.variables.set(name, value);
     });
@@ -153,7 +193,7 @@ export class SessionLease implements QueryRoad {
     await this.#serially(async () => {
       const state = this.#slot.own();
       if (state.principal.type !== 'nobody') {
-        await this.#changing((session) => enterDatabase(this.transport, session, target));
+        await this.#atomically(({ transport, id }) => enterDatabase(transport, id, target));
       }
       state.target = target;
     });
@@ -165,14 +205,14 @@ export class SessionLease implements QueryRoad {
    */
   async authenticate(token: string): Promise<void> {
     await this.#serially(async () => {
-      await this.#slot.replace(this.#slot.stateAs({ type: 'bearer', token }), () => this.#lives.end());
+      await this.#slot.replace(this.#slot.stateAs({ type: 'bearer', token }), () => this.#endLiveQueries());
     });
   }
 
   /** Signs out, at once: what is sent from now on is refused. What runs already ends as who it was. */
   async signOut(): Promise<void> {
     await this.#serially(async () => {
-      await this.#slot.vacate(() => this.#lives.end());
+      await this.#slot.vacate(() => this.#endLiveQueries());
     });
   }
 
@@ -185,12 +225,16 @@ export class SessionLease implements QueryRoad {
     });
   }
 
-  /** Ends all that was begun and gives the sessions back. Never throws. Safe to call twice. */
+  /**
+   * Ends all that was begun and gives the sessions back; calls that still wait fail, whatever becomes of them on the
+   * server. Never throws. Safe to call twice.
+   */
   close(because: string): Promise<void> | undefined {
     if (this.isClosed) return undefined;
     this.#slot.close(because);
+    for (const call of this.#calls) call.cancel(this.#slot.closedError(because));
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.
-    const isIdle = this.#dependents.size === 0 && !this.#hasListened && !this.#slot.isArriving;
+    const isIdle = (this.#dependents?.size ?? 0) === 0 && this.#lives === undefined && !this.#slot.isArriving;
     return isIdle ? this.#slot.giveBack() : this.#endAll();
   }
 
@@ -200,17 +244,46 @@ export class SessionLease implements QueryRoad {
   }
 
   async #endAll(): Promise<void> {
-    await this.#lives.end();
-    await Promise.all([...this.#dependents].map((dependent) => dependent.end()));
+    await this.#endLiveQueries();
+    await Promise.all([...(this.#dependents ?? [])].map((dependent) => dependent.end()));
     await this.#slot.arrived();
     await this.#slot.giveBack();
   }
 
+  get #liveQueries(): LiveSubscriptions {
+    return (this.#lives ??= new LiveSubscriptions(this.transport, (query, session) => {
+      // One that was started before this unit signed in as somebody else would go on as who it was.
+      if (session !== this.#slot.session) throw new SessionClosedError('The session was changed meanwhile.');
+      return this.adopt(query, session);
+    }));
+  }
+
+  async #endLiveQueries(): Promise<void> {
+    await this.#lives?.end();
+  }
+
+  async #ready(call: Call): Promise<ServerSession> {
+    const { pool, sockets } = this.#resources;
+    const hasConnection = () => sockets.queueOf(this.tenant?.id).transport.epoch !== 0;
+    for (;;) {
+      try {
+        return await call.until(this.#slot.ready(), (late) => void pool.release(late), hasConnection);
+      } catch (error) {
+        // A sign-in that others had begun earlier got no answer: there is time for another.
+        if (!(error instanceof RequestTimeoutError) || call.isOverdue || this.isClosed) throw error;
+      }
+    }
+  }
+
   /** A change on the server. When it fails, the session is made anew without it, whatever came of it. */
-  async #changing(change: (session: Uuid) => Promise<unknown>): Promise<void> {
-    await this.withSession(async (session) => {
+  async #changing(message: (session: Uuid) => RpcCall): Promise<void> {
+    await this.#atomically((session, call) => session.transport.send(message(session.id), call));
+  }
+
+  async #atomically(change: (session: ServerSession, call: Call) => Promise<unknown>): Promise<void> {
+    await this.withSession(async (session, call) => {
       const { id } = session;
-      await change(id).catch(async (error: unknown) => {
+      await change(session, call).catch(async (error: unknown) => {
         if (!isNotSent(error)) await session.rebuild(id);
         throw error;
       });
@@ -220,7 +293,7 @@ export class SessionLease implements QueryRoad {
   /** One change after the other, in the order in which they were asked for. */
   async #serially(change: () => Promise<void>): Promise<void> {
     this.assertOpen();
-    const turn = this.#lastChange.then(async () => {
+    const turn = (this.#lastChange ?? Promise.resolve()).then(async () => {
       this.assertOpen();
       await change();
     });
@@ -229,6 +302,11 @@ export class SessionLease implements QueryRoad {
       throw translateDatabaseError(error);
     });
   }
+}
+
+/** Several as one. */
+function anySignal(first: AbortSignal | undefined, second: AbortSignal | undefined): AbortSignal | undefined {
+  return first === undefined || second === undefined ? (first ?? second) : AbortSignal.any([first, second]);
 }
 
 /** Makes a session good again as the same principal after a refusal, where that can be done. */

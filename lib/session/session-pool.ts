@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { PoolExhaustedError, SessionClosedError } from '../surreal.errors.js';
+import { SessionClosedError } from '../surreal.errors.js';
 import { principalKey, type Tenant } from '../tenant/tenant.js';
+import { type Attempt, type OnWait, SessionWaiters, type WaitingOptions } from './session-waiters.js';
 
 /** What the pool knows of a session; `ServerSession` is the real one. */
 export interface PoolableSession {
@@ -13,28 +14,15 @@ export interface PoolableSession {
   close(because: string): Promise<void>;
 }
 
-export interface SessionPoolOptions {
-  /** How many sessions there may be on the server at once. */
-  max: number;
+export interface SessionPoolOptions extends WaitingOptions {
+  /** How many units of work of one tenant may have a session of their own. */
+  maxOwnPerTenant: number;
   /** A session that nobody used for this long is closed. */
   idleTimeoutMillis: number;
   /** A session older than this gets no new users, and is closed when the last one leaves. */
   maxLifetimeMillis: number;
-  /** How long to wait for a session when `max` are in use. */
-  acquireTimeoutMillis: number;
 }
 
-/** Takes what ends a wait with an error. */
-type OnWait = (cancel: (error: Error) => void) => void;
-
-interface Waiter {
-  /** Takes a session if there is one to be had now. */
-  attempt: () => boolean;
-  fail: (error: Error) => void;
-}
-
-/** More units of work than this do not wait for a session: they are refused at once (R5). */
-const MAX_WAITING = 10_000;
 /** Of so many evicted tenants it is known; units of work that are older than the eviction of one before are let go on. */
 const MAX_EVICTED = 10_000;
 const SHUTTING_DOWN = 'The application is shutting down.';
@@ -49,7 +37,9 @@ export class SessionPool<Session extends PoolableSession> {
   /** By principal, the least recently given back first: the order in which idle ones are closed. */
   readonly #shared = new Map<string, Session>();
   readonly #sessions = new Set<Session>();
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiters: SessionWaiters;
+  /** How many sessions of their own units of work have, by tenant. */
+  readonly #own = new Map<string, number>();
   readonly #closing = new Set<Promise<void>>();
   /** By tenant, at which count of evictions it was evicted last. */
   readonly #evicted = new LRUCache<string, number>({ max: MAX_EVICTED });
@@ -60,11 +50,22 @@ export class SessionPool<Session extends PoolableSession> {
   constructor(options: SessionPoolOptions, openShared: (tenant: Tenant) => Session) {
     this.#options = options;
     this.#openShared = openShared;
+    this.#waiters = new SessionWaiters(options);
   }
 
-  /** How many sessions there are, in use or idle. */
-  get size(): number {
-    return this.#sessions.size;
+  /** All sessions, in use or idle. */
+  get sessions(): ReadonlySet<Session> {
+    return this.#sessions;
+  }
+
+  /** Units of work that wait for a session. */
+  get waiters(): Pick<SessionWaiters, 'size' | 'sizeOf'> {
+    return this.#waiters;
+  }
+
+  /** As `acquireShared`, when it is there; undefined elsewhere. */
+  existingShared(tenant: Tenant): Session | undefined {
+    return this.#existing(principalKey(tenant));
   }
 
   /**
@@ -74,20 +75,24 @@ export class SessionPool<Session extends PoolableSession> {
    */
   acquireShared(tenant: Tenant, onWait?: OnWait): Session | Promise<Session> {
     const key = principalKey(tenant);
-    return (
-      this.#existing(key) ??
-      this.#acquire(() => this.#existing(key) ?? this.#addIfRoom(() => this.#openShared(tenant), key), onWait)
-    );
+    const take = () => this.#existing(key) ?? this.#addIfRoom(() => this.#openShared(tenant), key);
+    return this.#existing(key) ?? this.#acquire(tenant.id, take, onWait);
   }
 
   /**
    * A session for one unit of work alone. Whoever acquires must release, once.
+   * @param tenantId of whose share it is
    * @param open makes it, once there is room
    * @param onWait as above
    * @throws PoolExhaustedError after `acquireTimeoutMillis`
    */
-  acquireOwn(open: () => Session, onWait?: OnWait): Session | Promise<Session> {
-    return this.#acquire(() => this.#addIfRoom(open, undefined), onWait);
+  acquireOwn(tenantId: string | undefined, open: () => Session, onWait?: OnWait): Session | Promise<Session> {
+    const key = tenantId ?? '';
+    const take = () => {
+      if ((this.#own.get(key) ?? 0) >= this.#options.maxOwnPerTenant) return 'share is used up';
+      return this.#addIfRoom(open, undefined);
+    };
+    return this.#acquire(key, take, onWait);
   }
 
   /**
@@ -128,7 +133,7 @@ export class SessionPool<Session extends PoolableSession> {
     const key = principalKey(session.tenant as Tenant);
     this.#shared.delete(key);
     this.#shared.set(key, session);
-    this.#serveWaiting();
+    if (this.#waiters.size > 0) this.#waiters.serve();
     return undefined;
   }
 
@@ -143,7 +148,7 @@ export class SessionPool<Session extends PoolableSession> {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweeper);
-    for (const waiter of [...this.#waiting]) waiter.fail(new SessionClosedError(SHUTTING_DOWN));
+    this.#waiters.fail(new SessionClosedError(SHUTTING_DOWN));
     await Promise.all([...this.#sessions].map((session) => this.#close(session, SHUTTING_DOWN)));
     await this.settled();
   }
@@ -165,21 +170,36 @@ export class SessionPool<Session extends PoolableSession> {
   }
 
   /** Takes a session at once, or in turn behind those who wait already. */
-  #acquire(take: () => Session | undefined, onWait: OnWait | undefined): Session | Promise<Session> {
+  #acquire(
+    tenantId: string,
+    take: () => Session | Exclude<Attempt, 'taken'>,
+    onWait: OnWait | undefined,
+  ): Session | Promise<Session> {
     if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
-    return (this.#waiting.size === 0 ? take() : undefined) ?? this.#wait(take, onWait);
+    const taken = this.#waiters.size === 0 ? take() : 'no room';
+    return typeof taken === 'string' ? this.#waiters.wait(tenantId, take, onWait) : taken;
   }
 
-  #addIfRoom(open: () => Session, key: string | undefined): Session | undefined {
-    return this.#makeRoom() ? this.#add(open, key) : undefined;
+  #addIfRoom(open: () => Session, key: string | undefined): Session | 'no room' {
+    return this.#makeRoom() ? this.#add(open, key) : 'no room';
   }
 
   #add(open: () => Session, key: string | undefined): Session {
     const session = open();
     this.#sessions.add(session);
     if (key !== undefined) this.#shared.set(key, session);
+    if (session.own) this.#countOwn(session, 1);
     this.#sweeper ??= this.#startSweeper();
-    return this.retain(session);
+    this.retain(session);
+    if (key !== undefined && this.#waiters.size > 0) this.#waiters.serveTenant((session.tenant as Tenant).id);
+    return session;
+  }
+
+  #countOwn({ tenant }: Session, change: 1 | -1): void {
+    const key = tenant?.id ?? '';
+    const count = (this.#own.get(key) ?? 0) + change;
+    if (count > 0) this.#own.set(key, count);
+    else this.#own.delete(key);
   }
 
   /** Whether one more session may be opened; closes the idle one that was used longest ago if that is what it takes. */
@@ -194,7 +214,7 @@ export class SessionPool<Session extends PoolableSession> {
   }
 
   async #close(session: Session, because: string): Promise<void> {
-    this.#sessions.delete(session);
+    if (this.#sessions.delete(session) && session.own) this.#countOwn(session, -1);
     if (!session.own) {
       const key = principalKey(session.tenant as Tenant);
       if (this.#shared.get(key) === session) this.#shared.delete(key);
@@ -205,7 +225,7 @@ export class SessionPool<Session extends PoolableSession> {
     }
     const closing = session.close(because);
     this.#closing.add(closing);
-    this.#serveWaiting();
+    if (this.#waiters.size > 0) this.#waiters.serve();
     await closing.finally(() => this.#closing.delete(closing));
   }
 
@@ -223,44 +243,5 @@ export class SessionPool<Session extends PoolableSession> {
       if (now - session.lastUsedAt < idleTimeoutMillis && now - session.createdAt < maxLifetimeMillis) continue;
       void this.#close(session, 'The session was idle for sessions.idleTimeoutMillis.');
     }
-  }
-
-  #wait(take: () => Session | undefined, onWait: OnWait | undefined): Promise<Session> {
-    const { max, acquireTimeoutMillis } = this.#options;
-    const exhausted = (why: string) =>
-      new PoolExhaustedError(
-        `All ${max} sessions (sessions.max) are in use${why}. Raise it, or shorten units of work.`,
-      );
-    if (this.#waiting.size >= MAX_WAITING) {
-      return Promise.reject(exhausted(`, and ${MAX_WAITING} units of work wait already`));
-    }
-    return new Promise<Session>((resolve, reject) => {
-      const leave = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(waiter);
-      };
-      const waiter: Waiter = {
-        attempt: () => {
-          const session = take();
-          if (session === undefined) return false;
-          leave();
-          resolve(session);
-          return true;
-        },
-        fail: (error) => {
-          leave();
-          reject(error);
-        },
-      };
-      const why = `: none came free within ${acquireTimeoutMillis} ms (sessions.acquireTimeoutMillis)`;
-      const timer = setTimeout(() => waiter.fail(exhausted(why)), acquireTimeoutMillis);
-      this.#waiting.add(waiter);
-      onWait?.(waiter.fail);
-    });
-  }
-
-  /** Serves those who wait, in their order, as far as the room goes. */
-  #serveWaiting(): void {
-    for (const waiter of this.#waiting) if (!waiter.attempt()) break;
   }
 }

@@ -58,6 +58,16 @@ export class SessionSlot {
     return this.#arriving !== undefined;
   }
 
+  /** As `ready()`, where nothing has to be waited for: the steady state. Undefined elsewhere. */
+  take(): ServerSession | undefined {
+    const { pool } = this.#resources;
+    if (this.#session === undefined && this.#changed === undefined && this.#arriving === undefined) {
+      const { tenant } = this.#admitted();
+      if (tenant !== undefined) this.#session = pool.existingShared(tenant);
+    }
+    return this.#session?.isReady === true ? pool.retain(this.#session) : undefined;
+  }
+
   /**
    * The session, retained for one call and ready for it; the caller releases it.
    * @throws what `ServerSession.prepare` and `SessionPool` throw; SessionClosedError when the tenant was evicted
@@ -68,9 +78,8 @@ export class SessionSlot {
       if (this.#changed?.principal.type === 'nobody') throw signedOut();
       const session = pool.retain(this.#session ?? (await this.arrive()));
       try {
-        const preparing = session.prepare();
-        if (preparing === undefined) return session;
-        await preparing;
+        if (session.isReady) return session;
+        await this.#prepared(session);
         this.assertOpen();
       } catch (error) {
         void pool.release(session);
@@ -79,8 +88,18 @@ export class SessionSlot {
           throw translateDatabaseError(error);
         continue;
       }
-      if (session === this.#session && session.prepare() === undefined) return session;
+      if (session === this.#session && session.isReady) return session;
       void pool.release(session);
+    }
+  }
+
+  /** Waits until it is prepared, as one of a bounded number of calls that may wait. */
+  async #prepared(session: ServerSession): Promise<void> {
+    const leave = session.transport.enterWaiting();
+    try {
+      await session.prepare();
+    } finally {
+      leave();
     }
   }
 
@@ -117,7 +136,7 @@ export class SessionSlot {
     const session = await this.#acquireFor(state);
     try {
       this.assertOpen();
-      for (let busy = session.prepare(); busy !== undefined; busy = session.prepare()) await busy;
+      while (!session.isReady) await session.prepare();
       this.assertOpen();
     } catch (error) {
       void pool.release(session);
@@ -148,9 +167,13 @@ export class SessionSlot {
 
   /** @throws SessionClosedError after `close()` */
   assertOpen(): void {
-    if (this.#closedBecause === undefined) return;
-    throw new SessionClosedError(
-      `${this.#closedBecause} A TenantSession can be used only while its unit of work runs: await everything before it ` +
+    if (this.#closedBecause !== undefined) throw this.closedError(this.#closedBecause);
+  }
+
+  /** What whoever uses it after its end is told. */
+  closedError(because: string): SessionClosedError {
+    return new SessionClosedError(
+      `${because} A TenantSession can be used only while its unit of work runs: await everything before it ` +
         'ends, or give background work a unit of work of its own with tenancy.run().',
     );
   }
@@ -199,7 +222,7 @@ export class SessionSlot {
     if (present?.own === true) return pool.acquireSuccessor(present, open);
     // A unit of work that held one session while it waits for another could wait for itself.
     void this.giveBack();
-    return await pool.acquireOwn(open, (cancel) => (this.#cancelWait = cancel));
+    return await pool.acquireOwn(state.tenant?.id, open, (cancel) => (this.#cancelWait = cancel));
   }
 
   /** @throws SessionClosedError when the tenant was evicted since this unit of work began */

@@ -1,5 +1,6 @@
 import { ServerError, type Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
+import type { SessionSockets } from '../connection/session-sockets.js';
 import { NotAllowedError, TenantSigninFailedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';
@@ -9,7 +10,7 @@ import type { TokenSource } from './token-source.js';
 
 /** What sessions are made with. */
 export interface SessionResources {
-  transport: RpcTransport;
+  sockets: SessionSockets;
   tokens: TokenSource;
   /** How long a session may take to be attached and signed in, waiting for a reconnect included. */
   prepareTimeoutMillis: number;
@@ -20,8 +21,12 @@ export interface SessionResources {
  * lead there once leads there always, so the look is taken once per token.
  * @throws TenantSigninFailedError when the tenant's credentials do not open its database
  */
-export async function signInTenant(resources: SessionResources, session: Uuid, tenant: Tenant): Promise<void> {
-  const { transport, tokens } = resources;
+export async function signInTenant(
+  transport: RpcTransport,
+  tokens: TokenSource,
+  session: Uuid,
+  tenant: Tenant,
+): Promise<void> {
   const authenticate = (token: string) => transport.send({ method: 'authenticate', params: [token], session });
   let token = await tokens.get(tenant);
   try {

@@ -1,6 +1,7 @@
 import { type BoundQuery, type LiveMessage, SurrealQueryable, type Uuid } from 'surrealdb';
 import { ConnectionLostError, TransactionClosedError } from '../surreal.errors.js';
-import { translateDatabaseError } from './database-errors.js';
+import type { SendOptions } from '../connection/rpc-transport.js';
+import type { Call, CallOptions } from './call.js';
 import { QueryConnection, type QueryRoad, type RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
 import type { SessionLease } from './session-lease.js';
@@ -24,14 +25,15 @@ export class OpenTransaction implements QueryRoad, Dependent {
    * @throws what `SessionLease.withSession` throws
    */
   static async begin(lease: SessionLease): Promise<OpenTransaction> {
-    return await lease.withSession(async (session) => {
-      const { transport } = lease;
-      const { id: sessionId } = session;
+    return await lease.withSession(async (session, call) => {
+      const { id: sessionId, transport } = session;
       const { epoch } = transport;
       const cancel = (id: unknown) =>
-        transport.send({ method: 'cancel', params: [id], session: sessionId }).catch(() => undefined);
-      const call = { method: 'begin', session: sessionId };
-      const id = await transport.send<Uuid>(call, { onLateResult: (late) => void cancel(late) });
+        transport
+          .send({ method: 'cancel', params: [id], session: sessionId }, { isUrgent: true })
+          .catch(() => undefined);
+      call.onLateResult = (late) => void cancel(late);
+      const id = await transport.send<Uuid>({ method: 'begin', session: sessionId }, call);
       const transaction = new OpenTransaction(lease, session, sessionId, id, epoch);
       try {
         transaction.#release = lease.adopt(transaction, session);
@@ -52,19 +54,21 @@ export class OpenTransaction implements QueryRoad, Dependent {
   }
 
   get isClosed(): boolean {
-    return this.#isClosed || this.#lease.isClosed;
+    return this.#isClosed || this.#lease.isClosed || this.#isLost;
   }
 
-  async query({ query, bindings }: BoundQuery): Promise<RpcQueryResult[]> {
+  async query({ query, bindings }: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
     this.#assertUsable();
-    const call = { method: 'query', params: [query, bindings], txn: this.#id };
-    // One that was cancelled under the query, by an eviction say, has no answer worth reading: say what happened instead.
-    const results = await this.#send<RpcQueryResult[]>(call).catch((error: unknown) => {
-      if (this.#isClosed && !(error instanceof ConnectionLostError)) this.#assertUsable();
-      throw error;
-    });
-    if (this.#isClosed) this.#assertUsable();
-    return results;
+    const message = { method: 'query', params: [query, bindings], txn: this.#id };
+    return await this.#lease.track(async (call) => {
+      // One that was cancelled under the query, by an eviction say, has no answer worth reading: say what happened instead.
+      const results = await this.#send<RpcQueryResult[]>(message, call).catch((error: unknown) => {
+        if (this.#isClosed && !(error instanceof ConnectionLostError)) this.#assertUsable();
+        throw error;
+      });
+      if (this.#isClosed) this.#assertUsable();
+      return results;
+    }, options);
   }
 
   /** Live queries do not run in transactions; the SDK sends them outside. */
@@ -78,7 +82,7 @@ export class OpenTransaction implements QueryRoad, Dependent {
 
   async commit(): Promise<void> {
     this.#assertUsable();
-    await this.#finish('commit');
+    await this.#lease.track((call) => this.#finish('commit', call));
   }
 
   async cancel(): Promise<void> {
@@ -93,10 +97,10 @@ export class OpenTransaction implements QueryRoad, Dependent {
     if (!this.#isClosed) await this.#finish('cancel').catch(() => undefined);
   }
 
-  async #finish(method: 'commit' | 'cancel'): Promise<void> {
+  async #finish(method: 'commit' | 'cancel', call?: Call): Promise<void> {
     this.#isClosed = true;
     try {
-      await this.#send({ method, params: [this.#id] });
+      await this.#send({ method, params: [this.#id] }, { ...bounds(call), isUrgent: true });
     } catch (error) {
       this.#hasFailed = true;
       throw error;
@@ -105,20 +109,22 @@ export class OpenTransaction implements QueryRoad, Dependent {
     }
   }
 
-  async #send<Result>(call: { method: string; params: unknown[]; txn?: Uuid }): Promise<Result> {
-    const { transport } = this.#lease;
-    if (transport.epoch !== this.#epoch) {
+  async #send<Result>(
+    message: { method: string; params: unknown[]; txn?: Uuid },
+    options: SendOptions,
+  ): Promise<Result> {
+    if (this.#isLost) {
       throw new ConnectionLostError(
-        `The connection dropped, and this transaction with it; "${call.method}" was not sent. Nothing of it was kept. Run ` +
+        `The connection dropped, and this transaction with it; "${message.method}" was not sent. Nothing of it was kept. Run ` +
           'the whole unit of work again.',
         { outcome: 'not-sent' },
       );
     }
-    try {
-      return await transport.send<Result>({ ...call, session: this.#sessionId });
-    } catch (error) {
-      throw translateDatabaseError(error);
-    }
+    return await this.#session.transport.send<Result>({ ...message, session: this.#sessionId }, options);
+  }
+
+  get #isLost(): boolean {
+    return this.#session.transport.epoch !== this.#epoch;
   }
 
   #assertUsable(): void {
@@ -127,11 +133,17 @@ export class OpenTransaction implements QueryRoad, Dependent {
     if (this.#isClosed) {
       throw new TransactionClosedError('The transaction was committed or cancelled already. Begin a new one.');
     }
-    if (this.#session.id === this.#sessionId || this.#lease.transport.epoch !== this.#epoch) return;
+    if (this.#session.id === this.#sessionId || this.#isLost) return;
     throw new TransactionClosedError(
       'The session that began this transaction was given up, and the transaction with it.',
     );
   }
+}
+
+/** The bounds of a call as plain options, to which others can be added. */
+function bounds(call: Call | undefined): SendOptions {
+  if (call === undefined) return {};
+  return { timeoutMillis: call.timeoutMillis, onPending: (cancel) => call.onPending(cancel) };
 }
 
 /** A transaction that sees its own writes, and that nobody else sees before `commit()`. */
@@ -145,7 +157,7 @@ export class TenantTransaction extends SurrealQueryable {
     this.#transaction = transaction;
   }
 
-  /** True after `commit()`, `cancel()`, or the end of its unit of work. */
+  /** True after `commit()`, `cancel()`, the end of its unit of work, or the loss of its socket. */
   get isClosed(): boolean {
     return this.#transaction.isClosed;
   }

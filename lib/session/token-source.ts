@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Backoff, backoffDelay } from '../connection/backoff.js';
 import type { SigninChannel } from '../connection/signin-channel.js';
 import { describeCause } from '../connection/socket-transport.js';
-import { ConnectionLostError, RequestTimeoutError, TenantSigninFailedError } from '../surreal.errors.js';
+import { SurrealModuleError, TenantSigninFailedError } from '../surreal.errors.js';
 import { principalKey, type Tenant } from '../tenant/tenant.js';
 import { obtainToken, tokenExpiry } from './credentials.js';
 
@@ -32,15 +32,21 @@ const RENEW_MARGIN_MILLIS = 60_000;
 /** The tokens of tenants: one sign-in per principal and token life, however many ask at once. No timers. */
 export class TokenSource {
   readonly #signins: SigninChannel;
+  #refusals = 0;
   readonly #entries = new LRUCache<string, Entry>({ max: MAX_TOKENS });
 
   constructor(signins: SigninChannel) {
     this.#signins = signins;
   }
 
+  /** How often credentials did not work, since the start. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
   /**
    * @throws TenantSigninFailedError when the credentials do not work, without asking the server again for a while
-   * @throws ConnectionLostError, RequestTimeoutError when the server could not be asked
+   * @throws ConnectionLostError, RequestTimeoutError, PoolExhaustedError when the server could not be asked
    */
   async get(tenant: Tenant): Promise<SessionToken> {
     const key = principalKey(tenant);
@@ -86,7 +92,8 @@ export class TokenSource {
       const renewAt = expiresAt === Infinity ? Infinity : expiresAt - Math.min(RENEW_MARGIN_MILLIS, life / 10);
       return (entry.token = { value, expiresAt, renewAt, verified: false });
     } catch (cause) {
-      if (cause instanceof ConnectionLostError || cause instanceof RequestTimeoutError) throw cause;
+      // The server was not asked, or has not said: that tells nothing of the credentials.
+      if (cause instanceof SurrealModuleError) throw cause;
       throw this.#refused(tenant, entry, cause);
     } finally {
       delete entry.pending;
@@ -94,6 +101,7 @@ export class TokenSource {
   }
 
   #refused(tenant: Tenant, entry: Entry, cause: unknown): TenantSigninFailedError {
+    this.#refusals++;
     const attempts = (entry.refused?.attempts ?? 0) + 1;
     const error = new TenantSigninFailedError(
       `The credentials of tenant "${tenant.id}" do not open namespace "${tenant.namespace}", database ` +

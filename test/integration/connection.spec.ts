@@ -282,7 +282,11 @@ describe('a server that begins to close and then says nothing more', () => {
       });
     });
     const { port } = server.address() as { port: number };
-    const transport = new SocketTransport({ urls: [new URL(`ws://127.0.0.1:${port}`)], requestTimeoutMillis: 2_000 });
+    const transport = new SocketTransport({
+      urls: [new URL(`ws://127.0.0.1:${port}`)],
+      requestTimeoutMillis: 2_000,
+      pingIntervalMillis: 2_000,
+    });
     await transport.ready();
     const lost = transport.send({ method: 'ping' }).catch((error: unknown) => error);
     for (let tries = 0; tries < 100 && transport.epoch !== 0; tries++)
@@ -307,7 +311,11 @@ describe('a server that takes connections and drops them', () => {
       socket.terminate();
     });
     const { port } = server.address() as { port: number };
-    const transport = new SocketTransport({ urls: [new URL(`ws://127.0.0.1:${port}`)], requestTimeoutMillis: 2_000 });
+    const transport = new SocketTransport({
+      urls: [new URL(`ws://127.0.0.1:${port}`)],
+      requestTimeoutMillis: 2_000,
+      pingIntervalMillis: 2_000,
+    });
     await transport.ready();
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     expect(connections).toBeLessThan(12);

@@ -68,7 +68,7 @@ import { connect } from '../support/raw-client.js';
 
   it('R4: all calls in flight fail as unknown, and nothing hangs', async () => {
     const hold = await faultsOf(database).holdAnswers({ method: 'query', match: 'held' });
-    const calls = Array.from({ length: 20 }, () => tenancy.run(globex, (db) => db.query("RETURN 'held'")));
+    const calls = Array.from({ length: 16 }, () => tenancy.run(globex, (db) => db.query("RETURN 'held'")));
     const outcomes = Promise.allSettled(calls);
     await sleep(100);
     await drop();

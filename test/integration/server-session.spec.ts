@@ -3,13 +3,25 @@ import type { Tenant } from 'nestjs-surreal';
 import { SigninChannel } from '../../lib/connection/signin-channel.js';
 import { SocketTransport } from '../../lib/connection/socket-transport.js';
 import { obtainToken } from '../../lib/session/credentials.js';
+import { SessionSockets } from '../../lib/connection/session-sockets.js';
+import { CallStatistics } from '../../lib/session/call-statistics.js';
 import { SessionHandle } from '../../lib/session/session-handle.js';
 import { SessionPool } from '../../lib/session/session-pool.js';
 import { ServerSession, type SessionState } from '../../lib/session/server-session.js';
 import { type SessionToken, TokenSource } from '../../lib/session/token-source.js';
 import { type Database, defineTenant, startDatabase } from '../support/surreal.js';
 
-const LIMITS = { max: 10, idleTimeoutMillis: 60_000, maxLifetimeMillis: 60_000, acquireTimeoutMillis: 1_000 };
+const LIMITS = {
+  max: 10,
+  maxOwnPerTenant: 10,
+  idleTimeoutMillis: 60_000,
+  maxLifetimeMillis: 60_000,
+  acquireTimeoutMillis: 1_000,
+  maxInFlight: 10,
+  maxInFlightPerTenant: 10,
+  maxWaiting: 10,
+  maxWaitingPerTenant: 10,
+};
 
 const stateOf = (tenant: Tenant): SessionState => ({
   tenant,
@@ -32,9 +44,12 @@ describe('ServerSession', () => {
   afterEach(() => Promise.all(open.splice(0).map((transport) => transport.close())));
 
   const connect = () => {
-    const transport = new SocketTransport({ urls: [new URL(database.url)], requestTimeoutMillis: 5_000 });
+    const times = { requestTimeoutMillis: 5_000, pingIntervalMillis: 5_000 };
+    const transport = new SocketTransport({ urls: [new URL(database.url)], ...times });
     open.push(transport);
-    return { transport, tokens: new TokenSource(SigninChannel.onSocket(transport)), prepareTimeoutMillis: 5_000 };
+    const sockets = new SessionSockets([transport], LIMITS);
+    const tokens = new TokenSource(SigninChannel.onSocket(transport));
+    return { transport, sockets, tokens, prepareTimeoutMillis: 5_000 };
   };
 
   /** Gives every tenant the token of another one, as a confused store, cache or signing service would. */
@@ -55,7 +70,7 @@ describe('ServerSession', () => {
   it("R1: is not ready when a token leads into another tenant's database", async () => {
     const { transport, ...rest } = connect();
     const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), globex);
-    const session = new ServerSession({ ...rest, transport, tokens }, stateOf(acme), false);
+    const session = new ServerSession({ ...rest, tokens }, stateOf(acme), false);
     await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
     expect(session.prepare()).toBeInstanceOf(Promise);
     await expect(session.prepare()).rejects.toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
@@ -68,7 +83,7 @@ describe('ServerSession', () => {
     const { transport, ...rest } = connect();
     const second: Tenant = { ...acme, credentials: { type: 'user', username: 'second', password: 'two' } };
     const tokens = new ConfusedTokens(SigninChannel.onSocket(transport), second);
-    const session = new ServerSession({ ...rest, transport, tokens }, stateOf(acme), false);
+    const session = new ServerSession({ ...rest, tokens }, stateOf(acme), false);
     await expect(session.prepare()).rejects.toThrow(/own principal/);
   });
 
@@ -98,10 +113,9 @@ describe('ServerSession', () => {
     const pool = new SessionPool(LIMITS, (tenant) => new ServerSession(resources, stateOf(tenant), false));
     const openOwn = (state: SessionState) => new ServerSession(resources, state, true);
     const logins = SigninChannel.onSocket(resources.transport);
-    const handle = new SessionHandle({ ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000 }, () => ({
-      tenant: acme,
-      evictions: 0,
-    }));
+    const statistics = new CallStatistics();
+    const all = { ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000, statistics };
+    const handle = new SessionHandle(all, () => ({ tenant: acme, evictions: 0 }));
     await handle.set('color', 'red');
     await resources.transport.send({ method: 'detach', session: handle.id });
     expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);

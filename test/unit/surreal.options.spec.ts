@@ -9,9 +9,19 @@ describe('resolveOptions', () => {
   it('fills in the defaults', () => {
     expect(resolveOptions({ url: 'mem://', sessions: { max: 5 } })).toEqual({
       url: 'mem://',
-      sessions: { max: 5, idleTimeoutMillis: 300_000, maxLifetimeMillis: 3_600_000, acquireTimeoutMillis: 5_000 },
+      sessions: {
+        max: 5,
+        maxOwnPerTenant: 2,
+        idleTimeoutMillis: 300_000,
+        maxLifetimeMillis: 3_600_000,
+        acquireTimeoutMillis: 5_000,
+      },
+      calls: { maxInFlightPerTenant: 16, maxInFlight: 256, maxWaitingPerTenant: 1_000, maxWaiting: 10_000 },
+      sockets: 4,
       requestTimeoutMillis: 30_000,
       connectTimeoutMillis: 30_000,
+      pingIntervalMillis: 10_000,
+      shutdownTimeoutMillis: 10_000,
       exceptionFilter: true,
     });
   });

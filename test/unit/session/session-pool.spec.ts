@@ -35,6 +35,9 @@ describe('SessionPool', () => {
   const make = (options: Partial<SessionPoolOptions> = {}) => {
     const limits = {
       max: 2,
+      maxOwnPerTenant: 100,
+      maxWaiting: 1_000,
+      maxWaitingPerTenant: 1_000,
       idleTimeoutMillis: 60_000,
       maxLifetimeMillis: 60_000,
       acquireTimeoutMillis: 100,
@@ -43,7 +46,7 @@ describe('SessionPool', () => {
     pool = new SessionPool(limits, (of) => new FakeSession(of, false));
   };
 
-  const acquireOwn = (of: Tenant) => pool.acquireOwn(() => new FakeSession(of, true));
+  const acquireOwn = (of: Tenant) => pool.acquireOwn(of.id, () => new FakeSession(of, true));
 
   beforeEach(() => {
     make();
@@ -72,7 +75,7 @@ describe('SessionPool', () => {
     expect(first.closedBecause).toBeUndefined();
     await pool.release(first);
     expect(first.closedBecause).toMatch(/released/);
-    expect(pool.size).toBe(1);
+    expect(pool.sessions.size).toBe(1);
   });
 
   it('closes the idle session that was used longest ago to make room, and none in use ever', async () => {
@@ -127,8 +130,8 @@ describe('SessionPool', () => {
     );
     expect([intervals.mock.calls.length, timeouts.mock.calls.length]).toEqual([1, 0]);
     for (const session of sessions.slice(1)) void pool.release(session);
-    for (let tries = 0; tries < 50 && pool.size > 1; tries++) await sleep(10);
-    expect(pool.size).toBe(1);
+    for (let tries = 0; tries < 50 && pool.sessions.size > 1; tries++) await sleep(10);
+    expect(pool.sessions.size).toBe(1);
     expect(sessions[0]?.closedBecause).toBeUndefined();
   });
 

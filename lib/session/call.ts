@@ -1,0 +1,115 @@
+import type { SendOptions } from '../connection/rpc-transport.js';
+import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
+
+/** Bounds that a unit of work, or some calls of it, have of their own. */
+export interface CallOptions {
+  /** In the place of the module's `requestTimeoutMillis`, in milliseconds. */
+  requestTimeoutMillis?: number;
+  /**
+   * Ends the waiting of calls, with the signal's reason as their error; nothing more is sent for them. What was sent may
+   * still run on the server.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * One call of a unit of work, from the moment it is asked for until its caller knows how it ended: in the meantime it may
+ * wait for a session, a reconnect, its turn and the answer, and all of that together has one limit (R4).
+ */
+export class Call implements SendOptions {
+  onLateResult?: (result: unknown) => void;
+  readonly #calls: Set<Call>;
+  readonly #limitMillis: number;
+  readonly #ignoreSignal: (() => void) | undefined;
+  readonly #startedAt = Date.now();
+  #stopWaiting: ((error: Error) => void) | undefined;
+  #cancelledBy: Error | undefined;
+
+  /**
+   * @param calls of the unit of work; it is among them until `end()`
+   * @throws the signal's reason when it has been aborted already
+   */
+  constructor(calls: Set<Call>, limitMillis: number, signal: AbortSignal | undefined) {
+    signal?.throwIfAborted();
+    this.#calls = calls;
+    this.#limitMillis = limitMillis;
+    if (signal !== undefined) {
+      const onAbort = () => this.cancel(signal.reason as Error);
+      signal.addEventListener('abort', onAbort);
+      this.#ignoreSignal = () => signal.removeEventListener('abort', onAbort);
+    }
+    calls.add(this);
+  }
+
+  /** What is left of its time. */
+  get timeoutMillis(): number {
+    const passed = Date.now() - this.#startedAt;
+    // A call that did not have to wait gets the whole time: timers of one length cost Node next to nothing.
+    return passed < 20 ? this.#limitMillis : Math.max(1, this.#limitMillis - passed);
+  }
+
+  get isOverdue(): boolean {
+    return Date.now() - this.#startedAt >= this.#limitMillis;
+  }
+
+  /** Called by whatever it waits in, with what makes it wait no longer. */
+  onPending(cancel: (error: Error) => void): void {
+    if (this.#cancelledBy === undefined) this.#stopWaiting = cancel;
+    else cancel(this.#cancelledBy);
+  }
+
+  /** Its caller wants no answer any more, and gets this error at once. */
+  cancel(error: Error): void {
+    this.#cancelledBy ??= error;
+    this.#stopWaiting?.(this.#cancelledBy);
+  }
+
+  /** @throws what it was cancelled with */
+  assertWanted(): void {
+    if (this.#cancelledBy !== undefined) throw this.#cancelledBy;
+  }
+
+  /**
+   * Waits for something that must be there before the call can be sent.
+   * @param giveBack takes what comes when nobody waits for it any more
+   * @param hasConnection asked when the time is over, to say what was missing
+   */
+  async until<Result>(
+    promise: Promise<Result>,
+    giveBack: (late: Result) => void,
+    hasConnection: () => boolean,
+  ): Promise<Result> {
+    return await new Promise<Result>((resolve, reject) => {
+      let isOver = false;
+      const stop = (error: Error) => {
+        isOver = true;
+        clearTimeout(timer);
+        reject(error);
+      };
+      const timer = setTimeout(() => stop(notReady(this.#limitMillis, hasConnection())), this.timeoutMillis);
+      this.onPending(stop);
+      promise.then((result) => {
+        if (isOver) return giveBack(result);
+        clearTimeout(timer);
+        resolve(result);
+      }, stop);
+    });
+  }
+
+  end(): void {
+    this.#calls.delete(this);
+    this.#ignoreSignal?.();
+  }
+}
+
+function notReady(limitMillis: number, hasConnection: boolean): ConnectionLostError | RequestTimeoutError {
+  if (hasConnection) {
+    return new RequestTimeoutError(
+      `The session was not signed in within ${limitMillis} ms. The call was not sent; it may be tried again.`,
+    );
+  }
+  return new ConnectionLostError(
+    `No connection to SurrealDB within ${limitMillis} ms. The call was not sent; it may be tried again.`,
+    { outcome: 'not-sent' },
+  );
+}
