@@ -5,7 +5,7 @@ export {
   SURREAL,
   type SurrealOptionsFactory,
 } from './surreal.module.js';
-export type { SurrealModuleOptions, TenantsOptions, SessionsOptions } from './surreal.options.js';
+export type { SurrealModuleOptions, TenantsOptions, SessionsOptions, CallsOptions } from './surreal.options.js';
 export {
   AlreadyExistsError,
   ConnectionLostError,
@@ -18,6 +18,7 @@ export {
   SessionClosedError,
   SessionExpiredError,
   SessionsUnsupportedError,
+  ShuttingDownError,
   SurrealModuleError,
   type SurrealErrorCode,
   TenantInvalidError,
@@ -51,8 +52,10 @@ export type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
 export { TenantSession, CurrentTenant } from './context/tenant-session.js';
 export type { SigninAuth } from './session/rpc-auth.js';
 export type { TenantTransaction } from './session/tenant-transaction.js';
-export { TenantGuard, SkipTenant } from './context/tenant.guard.js';
+export { TenantGuard, SkipTenant, CallTimeout } from './context/tenant.guard.js';
 export { Tenancy } from './context/tenancy.js';
+export type { CallOptions } from './session/call.js';
+export type { CallStats, SessionStats, SigninStats, SocketStats, TenancyStats, TenantStats } from './context/stats.js';
 export { SurrealExceptionFilter } from './context/surreal-exception.filter.js';
 
 // What applications need of the SDK, of the copy that this library uses (the SDK ships an ESM and a CommonJS one).

@@ -1,4 +1,5 @@
 import {
+  type BeforeApplicationShutdown,
   ConfigurableModuleBuilder,
   type DynamicModule,
   Inject,
@@ -18,6 +19,7 @@ import { TenantSession } from './context/tenant-session.js';
 import { TenantGuard } from './context/tenant.guard.js';
 import { UnitContext } from './context/unit-context.js';
 import { CallStatistics } from './session/call-statistics.js';
+import { LeakWatch } from './session/leak-watch.js';
 import { ServerSession, type SessionState } from './session/server-session.js';
 import { SessionPool } from './session/session-pool.js';
 import { TokenSource } from './session/token-source.js';
@@ -97,7 +99,10 @@ const providers: Provider[] = [
   providers,
   exports: [SURREAL, Tenancy, TenantGuard, TenantStore, TenantSession, REQUEST_SESSION, TENANCY_RESOURCES],
 })
-export class SurrealModule extends ConfigurableModuleClass implements NestModule, OnApplicationShutdown {
+export class SurrealModule
+  extends ConfigurableModuleClass
+  implements NestModule, BeforeApplicationShutdown, OnApplicationShutdown
+{
   static override forRoot(options: typeof OPTIONS_TYPE): DynamicModule {
     return { ...super.forRoot(options), global: true };
   }
@@ -126,6 +131,14 @@ export class SurrealModule extends ConfigurableModuleClass implements NestModule
     openUnitsForRequests(this.#host.httpAdapter, this.#resources.context);
   }
 
+  /**
+   * Called by Nest before it closes the HTTP server, after the `onModuleDestroy` of all. From now on new units of work are
+   * refused.
+   */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.#resources.context.drain(this.#resources.shutdownTimeoutMillis);
+  }
+
   /** Called by Nest once the HTTP server is closed, so requests have ended. */
   async onApplicationShutdown(): Promise<void> {
     await this.#resources.context.close();
@@ -148,7 +161,17 @@ function makeResources(
     ServerSession.shared(sessionResources, tenant),
   );
   const statistics = new CallStatistics();
-  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics };
+  const { leakDetectionMillis } = options.sessions;
+  const leaks = leakDetectionMillis === undefined ? undefined : new LeakWatch(leakDetectionMillis);
+  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics, leaks };
   const context = new UnitContext(handleResources);
-  return { ...handleResources, context, pool, tokens, tenants: tenantSide(options.tenants, moduleRef) };
+  return {
+    ...handleResources,
+    context,
+    connection,
+    tokens,
+    tenants: tenantSide(options.tenants, moduleRef),
+    maxSessions: options.sessions.max,
+    shutdownTimeoutMillis: options.shutdownTimeoutMillis,
+  };
 }

@@ -64,7 +64,12 @@ export class FairQueue {
     return this.#waiting;
   }
 
-  /** The same two of one tenant. */
+  /** Tenants of whom there are any. */
+  get keys(): string[] {
+    return [...this.#traffic.keys()];
+  }
+
+  /** Both numbers of one tenant. */
   trafficOf(key: string): { inFlight: number; waiting: number } {
     const traffic = this.#traffic.get(key);
     return { inFlight: traffic?.inFlight ?? 0, waiting: traffic === undefined ? 0 : waitingOf(traffic) };

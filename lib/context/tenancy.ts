@@ -1,17 +1,25 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { SurrealConnection } from '../connection/surreal-connection.js';
+import { type CallOptions, callOptions } from '../session/call.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
 import type { TokenSource } from '../session/token-source.js';
 import { CachedTenantStore } from '../tenant/cached-tenant-store.js';
 import type { TenantSide } from '../tenant/tenant-side.js';
 import type { Tenant } from '../tenant/tenant.js';
+import { takeStats, type TenancyStats } from './stats.js';
 import type { TenantSession } from './tenant-session.js';
 import type { UnitContext } from './unit-context.js';
 
 /** What the module wires together, for its own classes. */
 export interface TenancyResources extends HandleResources {
   context: UnitContext;
+  connection: SurrealConnection;
   tokens: TokenSource;
   tenants: () => Promise<TenantSide>;
+  /** The option `sessions.max`. */
+  maxSessions: number;
+  /** How long a shutdown waits for what runs. */
+  shutdownTimeoutMillis: number;
 }
 
 /** Injection token of what the module wires together, for the classes that Nest makes again in other modules. */
@@ -30,21 +38,34 @@ export class Tenancy {
    * Runs `work` as a unit of work of a tenant: every `TenantSession` used inside is that tenant's, in whatever service.
    * Units may be nested; the inner one has a session of its own. When it returns, all it held has been given back.
    * @param tenant an identifier for the store, or a record
-   * @throws TenantInvalidError, TenantNotFoundError, TenantSuspendedError; whatever `work` throws
+   * @param options bounds of its calls to the database
+   * @throws TenantInvalidError, TenantNotFoundError, TenantSuspendedError, ShuttingDownError; whatever `work` throws
    */
-  async run<Result>(tenant: string | Tenant, work: (db: TenantSession) => Promise<Result> | Result): Promise<Result> {
+  async run<Result>(
+    tenant: string | Tenant,
+    work: (db: TenantSession) => Promise<Result> | Result,
+    options?: CallOptions,
+  ): Promise<Result> {
     const admitted = await this.#admit(tenant);
-    return await this.#resources.context.run(admitted, (unit) => work(unit.session));
+    return await this.#resources.context.run(admitted, (unit) => work(unit.session), callOptions(options));
   }
 
   /**
    * A session of one's own, on the server now. The caller ends it, by `detach()` or `await using`.
    * @param tenant without one the session starts with nothing: free to `use()` and to sign in, every query refused until then
+   * @param options bounds of its calls to the database
    */
-  async attach(tenant?: string | Tenant): Promise<TenantSession> {
+  async attach(tenant?: string | Tenant, options?: CallOptions): Promise<TenantSession> {
+    this.#resources.context.assertAccepting();
+    const bounds = callOptions(options);
     const admitted = tenant === undefined ? undefined : await this.#admit(tenant);
     const admission = { tenant: admitted, evictions: this.#resources.pool.evictions };
-    const handle = new SessionHandle(this.#resources, () => admission);
+    const handle = new SessionHandle(
+      this.#resources,
+      () => admission,
+      () => bounds,
+      () => 'attach',
+    );
     try {
       return await handle.attach();
     } catch (error) {
@@ -69,6 +90,14 @@ export class Tenancy {
     if (store instanceof CachedTenantStore) store.forget(tenantId);
     tokens.evict(tenantId);
     await pool.evict(tenantId);
+  }
+
+  /**
+   * What is going on now: sockets, sessions, calls, sign-ins. A snapshot, frozen; taking it sends nothing.
+   * @param options `tenants: true` adds the figures of each tenant; their number is not bounded
+   */
+  stats(options: { tenants?: boolean } = {}): TenancyStats {
+    return takeStats(this.#resources, options.tenants === true);
   }
 
   async #admit(tenant: string | Tenant): Promise<Tenant> {

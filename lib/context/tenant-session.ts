@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { AccessRecordAuth, SurrealQueryable, Tokens, Uuid } from 'surrealdb';
 import { ContextMissingError } from '../surreal.errors.js';
+import type { CallOptions } from '../session/call.js';
 import type { SigninAuth } from '../session/rpc-auth.js';
 import type { TenantTransaction } from '../session/tenant-transaction.js';
 import { httpRequestOf } from '../tenant/tenant-strategy.js';
@@ -45,6 +46,12 @@ export interface TenantSession extends SurrealQueryable {
    * @throws TenantMismatchError outside the tenant's own; nothing is sent
    */
   use(target: { namespace: string; database: string }): Promise<void>;
+  /**
+   * The queries of this session with bounds of their own, such as `db.withOptions({ signal }).select(…)`. Those that are
+   * not given stay as they are for the unit of work.
+   * @throws InvalidOptionsError
+   */
+  withOptions(options: CallOptions): SurrealQueryable;
   /** Begins a transaction; it is cancelled with the unit of work unless it was committed. */
   begin(): Promise<TenantTransaction>;
   /**

@@ -1,15 +1,31 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable, SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
+import { callOptions } from '../session/call.js';
 import { ContextMissingError } from '../surreal.errors.js';
-
 import { httpRequestOf } from '../tenant/tenant-strategy.js';
 import { TENANCY_RESOURCES, type TenancyResources } from './tenancy.js';
 import { unitOfRequest } from './unit-context.js';
 
 const SKIP_TENANT = 'nestjs-surreal:skip-tenant';
+const CALL_TIMEOUT = 'nestjs-surreal:call-timeout';
 
 /** Opts a handler, or all handlers of a controller, out of `TenantGuard`. They have no tenant session. */
 export const SkipTenant = (): MethodDecorator & ClassDecorator => SetMetadata(SKIP_TENANT, true);
+
+/**
+ * Limits every call to the database that a handler, or a controller's handlers, make, in the place of
+ * `requestTimeoutMillis`.
+ * @param millis of each call, in milliseconds
+ * @throws InvalidOptionsError at once, when it is no duration
+ */
+export const CallTimeout = (millis: number): MethodDecorator & ClassDecorator =>
+  SetMetadata(CALL_TIMEOUT, callOptions({ requestTimeoutMillis: millis })?.requestTimeoutMillis);
+
+/** What the decorators of a handler and its controller say. */
+interface HandlerMetadata {
+  skip: boolean;
+  timeoutMillis: number | undefined;
+}
 
 /**
  * Finds out which tenant a request is for and binds the request to it. Use it with `@UseGuards(TenantGuard)` or as
@@ -19,15 +35,20 @@ export const SkipTenant = (): MethodDecorator & ClassDecorator => SetMetadata(SK
 export class TenantGuard implements CanActivate {
   readonly #resources: TenancyResources;
   readonly #reflector = new Reflector();
+  /** By controller and handler: metadata is slow to read, and does not change. */
+  readonly #metadata = new WeakMap<object, WeakMap<object, HandlerMetadata>>();
 
   constructor(@Inject(TENANCY_RESOURCES) resources: TenancyResources) {
     this.#resources = resources;
   }
 
-  /** @throws the TENANT_… errors of the resolver; ContextMissingError for transports without a unit of work */
+  /**
+   * @throws the TENANT_… errors of the resolver; ShuttingDownError; ContextMissingError for transports without a unit of
+   * work
+   */
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    if (this.#reflector.getAllAndOverride<boolean>(SKIP_TENANT, [context.getHandler(), context.getClass()]))
-      return true;
+    const { skip, timeoutMillis } = this.#metadataOf(context);
+    if (skip) return true;
     const unit = unitOfRequest(httpRequestOf(context));
     if (unit === undefined) {
       throw new ContextMissingError(
@@ -35,10 +56,27 @@ export class TenantGuard implements CanActivate {
           'HTTP; elsewhere use tenancy.run().',
       );
     }
+    if (timeoutMillis !== undefined) unit.options = { requestTimeoutMillis: timeoutMillis };
     // A guard that is registered twice asks once.
     if (unit.tenant !== undefined) return true;
+    this.#resources.context.assertAccepting();
     const { resolver } = await this.#resources.tenants();
     unit.enter(await resolver.resolve(context));
     return true;
+  }
+
+  #metadataOf(context: ExecutionContext): HandlerMetadata {
+    const [handler, controller] = [context.getHandler(), context.getClass()];
+    let ofController = this.#metadata.get(controller);
+    if (ofController === undefined) this.#metadata.set(controller, (ofController = new WeakMap()));
+    let metadata = ofController.get(handler);
+    if (metadata === undefined) {
+      metadata = {
+        skip: this.#reflector.getAllAndOverride<boolean>(SKIP_TENANT, [handler, controller]) ?? false,
+        timeoutMillis: this.#reflector.getAllAndOverride<number | undefined>(CALL_TIMEOUT, [handler, controller]),
+      };
+      ofController.set(handler, metadata);
+    }
+    return metadata;
   }
 }

@@ -1,9 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ContextMissingError } from '../surreal.errors.js';
+import { setTimeout } from 'node:timers/promises';
+import { ContextMissingError, ShuttingDownError } from '../surreal.errors.js';
+import type { CallOptions } from '../session/call.js';
 import type { HandleResources } from '../session/session-handle.js';
 import type { Tenant } from '../tenant/tenant.js';
-import { UnitOfWork } from './unit-of-work.js';
+import { UnitOfWork, type UnitSetup } from './unit-of-work.js';
+
+/** How often a shutdown looks whether all has ended. */
+const POLL_MILLIS = 20;
+/** How long a unit of work that was ended by a shutdown has to answer its client that it failed. */
+const ANSWER_MILLIS = 200;
 
 /** By raw request: where a parameter decorator, which Nest gives no injector, finds the unit of work. */
 const units = new WeakMap<object, UnitOfWork>();
@@ -20,7 +27,9 @@ export function unitOfRequest(request: object): UnitOfWork | undefined {
 export class UnitContext {
   readonly #storage = new AsyncLocalStorage<UnitOfWork>();
   readonly #resources: HandleResources;
-  readonly #running = new Set<UnitOfWork>();
+  /** What runs; of an HTTP request, with its response. */
+  readonly #running = new Map<UnitOfWork, ServerResponse | undefined>();
+  #isClosing = false;
 
   constructor(resources: HandleResources) {
     this.#resources = resources;
@@ -41,9 +50,28 @@ export class UnitContext {
     );
   }
 
-  /** Opens a unit of work for a tenant, runs `work` in it, and ends it whatever happens. */
-  async run<Result>(tenant: Tenant, work: (unit: UnitOfWork) => Promise<Result> | Result): Promise<Result> {
-    const unit = this.#open(tenant);
+  /** How many units of work are running. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** @throws ShuttingDownError once the application is shutting down */
+  assertAccepting(): void {
+    if (!this.#isClosing) return;
+    throw new ShuttingDownError('The application is shutting down and takes no new units of work.');
+  }
+
+  /**
+   * Opens a unit of work for a tenant, runs `work` in it, and ends it whatever happens.
+   * @throws ShuttingDownError
+   */
+  async run<Result>(
+    tenant: Tenant,
+    work: (unit: UnitOfWork) => Promise<Result> | Result,
+    options?: CallOptions,
+  ): Promise<Result> {
+    this.assertAccepting();
+    const unit = this.#open({ tenant, options });
     try {
       return await this.#storage.run(unit, work, unit);
     } finally {
@@ -54,7 +82,7 @@ export class UnitContext {
 
   /** Opens the unit of work of an HTTP request; it ends when the response is closed, answered or not. */
   runRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
-    const unit = this.#open();
+    const unit = this.#open({ origin: request }, response);
     units.set(request, unit);
     const end = () => {
       this.#running.delete(unit);
@@ -66,14 +94,37 @@ export class UnitContext {
     this.#storage.run(unit, next);
   }
 
-  /** Ends all that still runs. */
-  async close(): Promise<void> {
-    await Promise.all([...this.#running].map(async (unit) => unit.end()));
+  /**
+   * Takes no new tenants' work, and waits for what runs. What has not ended in time is ended: its calls fail, and the
+   * connection of a client that would wait on is cut.
+   */
+  async drain(timeoutMillis: number): Promise<void> {
+    this.#isClosing = true;
+    await this.#settled(timeoutMillis);
+    const overdue = this.#ofTenants();
+    await Promise.all(overdue.map(async ([unit]) => unit.end()));
+    if (overdue.length > 0) await this.#settled(ANSWER_MILLIS);
+    for (const [, response] of this.#ofTenants()) response?.destroy();
   }
 
-  #open(tenant?: Tenant): UnitOfWork {
-    const unit = new UnitOfWork(this.#resources, tenant);
-    this.#running.add(unit);
+  /** Ends all that still runs. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.all([...this.#running.keys()].map(async (unit) => unit.end()));
+  }
+
+  async #settled(timeoutMillis: number): Promise<void> {
+    const deadline = Date.now() + timeoutMillis;
+    while (this.#ofTenants().length > 0 && Date.now() < deadline) await setTimeout(POLL_MILLIS);
+  }
+
+  #ofTenants(): [UnitOfWork, ServerResponse | undefined][] {
+    return [...this.#running].filter(([{ tenant }]) => tenant !== undefined);
+  }
+
+  #open(setup: UnitSetup, response?: ServerResponse): UnitOfWork {
+    const unit = new UnitOfWork(this.#resources, setup);
+    this.#running.set(unit, response);
     return unit;
   }
 }

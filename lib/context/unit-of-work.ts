@@ -1,18 +1,37 @@
 import { ContextMissingError } from '../surreal.errors.js';
+import type { CallOptions } from '../session/call.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
 import type { Tenant } from '../tenant/tenant.js';
+
+/** An HTTP request, as far as it says what the unit of work is. */
+interface UnitOrigin {
+  method?: string | undefined;
+  url?: string | undefined;
+}
+
+export interface UnitSetup {
+  tenant?: Tenant;
+  options?: CallOptions | undefined;
+  origin?: UnitOrigin;
+}
 
 /** One request, message, job or `tenancy.run()`: its tenant, once that is known, and its session. */
 export class UnitOfWork {
   readonly #resources: HandleResources;
+  readonly #origin: UnitOrigin | undefined;
   #tenant: Tenant | undefined;
   #evictions: number;
   #session: SessionHandle | undefined;
   #hasEnded = false;
 
-  constructor(resources: HandleResources, tenant?: Tenant) {
+  /** Bounds of the unit's calls in the place of the module's. */
+  options: CallOptions | undefined;
+
+  constructor(resources: HandleResources, { tenant, options, origin }: UnitSetup = {}) {
     this.#resources = resources;
     this.#tenant = tenant;
+    this.options = options;
+    this.#origin = origin;
     this.#evictions = resources.pool.evictions;
   }
 
@@ -27,10 +46,13 @@ export class UnitOfWork {
   /** The unit's one session. It may be handed out before the tenant is known, and refuses queries until then. */
   get session(): SessionHandle {
     if (this.#session === undefined) {
-      this.#session = new SessionHandle(this.#resources, () => ({
-        tenant: this.#knownTenant(),
-        evictions: this.#evictions,
-      }));
+      this.#session = new SessionHandle(
+        this.#resources,
+        () => ({ tenant: this.#knownTenant(), evictions: this.#evictions }),
+        () => this.options,
+        // Without the query of the url, which may hold secrets.
+        () => this.#origin && `${this.#origin.method} ${this.#origin.url?.replace(/\?.*/s, '')}`,
+      );
       if (this.#hasEnded) void this.#session.close('The unit of work is over.');
     }
     return this.#session;

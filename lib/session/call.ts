@@ -1,5 +1,5 @@
 import type { SendOptions } from '../connection/rpc-transport.js';
-import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
+import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
 
 /** Bounds that a unit of work, or some calls of it, have of their own. */
 export interface CallOptions {
@@ -10,6 +10,26 @@ export interface CallOptions {
    * still run on the server.
    */
   signal?: AbortSignal;
+}
+
+/**
+ * Checks bounds that come from application code.
+ * @throws InvalidOptionsError naming what is wrong
+ */
+export function callOptions(options: CallOptions | undefined): CallOptions | undefined {
+  if (options === undefined) return undefined;
+  const { requestTimeoutMillis, signal, ...unknown } = options;
+  const [name] = Object.keys(unknown);
+  if (name !== undefined) {
+    throw new InvalidOptionsError(`"${name}" is no bound of a call. Known are: requestTimeoutMillis, signal.`);
+  }
+  if (requestTimeoutMillis !== undefined && !(requestTimeoutMillis > 0 && requestTimeoutMillis < 2 ** 31)) {
+    throw new InvalidOptionsError('"requestTimeoutMillis" must be a number of milliseconds above 0 and below 2^31.');
+  }
+  if (signal !== undefined && typeof signal.addEventListener !== 'function') {
+    throw new InvalidOptionsError('"signal" must be an AbortSignal.');
+  }
+  return options;
 }
 
 /**

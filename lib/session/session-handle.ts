@@ -11,7 +11,7 @@ import {
 import type { Tenant } from '../tenant/tenant.js';
 import { QueryConnection } from './query-connection.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
-import type { CallOptions } from './call.js';
+import { type CallOptions, callOptions } from './call.js';
 import { type LeaseResources, SessionLease } from './session-lease.js';
 import type { Admission } from './session-slot.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
@@ -31,9 +31,15 @@ export class SessionHandle extends SurrealQueryable {
   /**
    * @param admission asked at the first query
    * @param options bounds of every call that names none; asked at each
+   * @param origin what the unit of work is, for reports
    */
-  constructor(resources: HandleResources, admission: () => Admission, options?: () => CallOptions | undefined) {
-    const lease = new SessionLease(resources, admission, options);
+  constructor(
+    resources: HandleResources,
+    admission: () => Admission,
+    options?: () => CallOptions | undefined,
+    origin?: () => string | undefined,
+  ) {
+    const lease = new SessionLease(resources, admission, options, origin);
     // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(lease) as never, undefined);
     this.#lease = lease;
@@ -105,7 +111,7 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   withOptions(options: CallOptions): SurrealQueryable {
-    return new BoundedQueries(this.#lease, options);
+    return new BoundedQueries(this.#lease, callOptions(options));
   }
 
   async begin(): Promise<TenantTransaction> {
@@ -157,7 +163,7 @@ export class SessionHandle extends SurrealQueryable {
 
 /** The same session, with bounds for the queries made by it. */
 class BoundedQueries extends SurrealQueryable {
-  constructor(lease: SessionLease, options: CallOptions) {
+  constructor(lease: SessionLease, options: CallOptions | undefined) {
     super(new QueryConnection(lease, options) as never, undefined);
   }
 }

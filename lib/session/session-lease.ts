@@ -8,8 +8,10 @@ import { Call, type CallOptions } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
 import { enterDatabase } from './identity.js';
+import type { LeakWatch } from './leak-watch.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
+import type { QueryTracer } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
 import { type Admission, SessionSlot, type SlotResources } from './session-slot.js';
 
@@ -19,6 +21,10 @@ export interface LeaseResources extends SlotResources {
   sockets: SessionSockets;
   requestTimeoutMillis: number;
   statistics: CallStatistics;
+  /** Only when leaks are watched for. */
+  leaks?: LeakWatch | undefined;
+  /** Only when queries are traced. */
+  tracer?: QueryTracer | undefined;
 }
 
 /**
@@ -29,6 +35,7 @@ export class SessionLease implements QueryRoad {
   readonly #resources: LeaseResources;
   readonly #slot: SessionSlot;
   readonly #options: () => CallOptions | undefined;
+  readonly #origin: () => string | undefined;
   readonly #calls = new Set<Call>();
   // Most units of work have none of the following.
   #dependents: Set<Dependent> | undefined;
@@ -39,15 +46,19 @@ export class SessionLease implements QueryRoad {
   /**
    * @param admission asked at the first query: a session may be handed out before a guard has found the tenant
    * @param options bounds of every call that names none; asked at each call
+   * @param origin what the unit of work is, such as `GET /notes`, for reports
    */
   constructor(
     resources: LeaseResources,
     admission: () => Admission,
     options: () => CallOptions | undefined = () => undefined,
+    origin: () => string | undefined = () => undefined,
   ) {
     this.#resources = resources;
     this.#slot = new SessionSlot(resources, admission);
     this.#options = options;
+    this.#origin = origin;
+    resources.leaks?.watch(this);
   }
 
   get isClosed(): boolean {
@@ -73,6 +84,12 @@ export class SessionLease implements QueryRoad {
     return this.#slot.session !== undefined;
   }
 
+  /** What it is, in words. */
+  describe(): string {
+    const tenant = this.tenant === undefined ? 'no tenant' : `tenant "${this.tenant.id}"`;
+    return `A unit of work of ${tenant}${this.#origin() === undefined ? '' : ` (${this.#origin()})`}`;
+  }
+
   /** The way to the socket of its tenant. */
   get transport(): Lane {
     return (this.#lane ??= this.#resources.sockets.laneOf(this.tenant?.id));
@@ -82,7 +99,17 @@ export class SessionLease implements QueryRoad {
    * Runs a query in the session.
    * @throws SessionClosedError after `close()`; ConnectionLostError, RequestTimeoutError; what the database says
    */
-  query({ query, bindings }: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
+  query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
+    return this.traced(bound, () => this.#query(bound, options));
+  }
+
+  /** Runs a query inside its span, where queries are traced. */
+  traced(bound: BoundQuery, work: () => Promise<RpcQueryResult[]>): Promise<RpcQueryResult[]> {
+    const { tracer } = this.#resources;
+    return tracer === undefined ? work() : tracer.trace({ sql: bound.query, tenant: this.tenant }, work);
+  }
+
+  #query({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
     return this.withSession(async (session, call) => {
       const { id } = session;
       const message = { method: 'query', params: [query, bindings], session: id };
@@ -231,6 +258,7 @@ export class SessionLease implements QueryRoad {
    */
   close(because: string): Promise<void> | undefined {
     if (this.isClosed) return undefined;
+    this.#resources.leaks?.forget(this);
     this.#slot.close(because);
     for (const call of this.#calls) call.cancel(this.#slot.closedError(because));
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.

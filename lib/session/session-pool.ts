@@ -59,7 +59,7 @@ export class SessionPool<Session extends PoolableSession> {
   }
 
   /** Units of work that wait for a session. */
-  get waiters(): Pick<SessionWaiters, 'size' | 'sizeOf'> {
+  get waiters(): Pick<SessionWaiters, 'size' | 'sizeOf' | 'keys'> {
     return this.#waiters;
   }
 

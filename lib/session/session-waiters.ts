@@ -36,6 +36,11 @@ export class SessionWaiters {
     return this.#size;
   }
 
+  /** Tenants of whom units of work wait. */
+  get keys(): string[] {
+    return [...this.#waiting.keys()];
+  }
+
   /** How many units of work of one tenant wait. */
   sizeOf(key: string): number {
     return this.#waiting.get(key)?.size ?? 0;

@@ -57,8 +57,12 @@ export class OpenTransaction implements QueryRoad, Dependent {
     return this.#isClosed || this.#lease.isClosed || this.#isLost;
   }
 
-  async query({ query, bindings }: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
+  async query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
     this.#assertUsable();
+    return await this.#lease.traced(bound, () => this.#query(bound, options));
+  }
+
+  async #query({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
     const message = { method: 'query', params: [query, bindings], txn: this.#id };
     return await this.#lease.track(async (call) => {
       // One that was cancelled under the query, by an eviction say, has no answer worth reading: say what happened instead.

@@ -28,6 +28,7 @@ describe('errors', () => {
       'SESSIONS_UNSUPPORTED 500 SessionsUnsupportedError',
       'SESSION_CLOSED 500 SessionClosedError',
       'SESSION_EXPIRED 401 SessionExpiredError',
+      'SHUTTING_DOWN 503 ShuttingDownError',
       'TENANT_INVALID 400 TenantInvalidError',
       'TENANT_MISMATCH 403 TenantMismatchError',
       'TENANT_NOT_FOUND 404 TenantNotFoundError',
