@@ -50,6 +50,7 @@ export { TenantStore, InMemoryTenantStore } from './tenant/tenant-store.js';
 export type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
 
 export { TenantSession, CurrentTenant } from './context/tenant-session.js';
+export { isLiveGap, type LiveGap } from './session/live-subscriptions.js';
 export type { SigninAuth } from './session/rpc-auth.js';
 export type { TenantTransaction } from './session/tenant-transaction.js';
 export { TenantGuard, SkipTenant, CallTimeout } from './context/tenant.guard.js';

@@ -1,5 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout } from 'node:timers/promises';
 import { type BoundQuery, type LiveMessage, Uuid } from 'surrealdb';
+import { type Backoff, backoffDelay } from '../connection/backoff.js';
 import type { RpcTransport } from '../connection/rpc-transport.js';
+import { SurrealModuleError } from '../surreal.errors.js';
 import type { RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
 
@@ -7,6 +11,25 @@ type Listener = (message: LiveMessage) => void;
 
 /** Keeps the session for a live query; returns what gives it back. Throws when it is too late. */
 type Adopt = (query: Dependent, session: ServerSession) => () => void;
+
+/** What a live query says after a reconnect, before anything else: changes made meanwhile were not heard. */
+export interface LiveGap {
+  queryId: Uuid;
+  action: 'GAP';
+  recordId?: undefined;
+  value?: undefined;
+}
+
+/** Whether a message of `db.live(…)` is the notice of a gap: read the data again, then go on listening. */
+export function isLiveGap(message: { action: string }): message is LiveGap {
+  return message.action === 'GAP';
+}
+
+/** Runs in what the SDK does to start a live query again, on the socket of that epoch. */
+const restarting = new AsyncLocalStorage<{ epoch: number }>();
+
+/** Pauses between attempts to start a live query again, when its tenant cannot sign in. */
+const RESTART_BACKOFF: Backoff = { firstMillis: 250, maxMillis: 30_000 };
 
 /** The text with which the SDK ends a live query. */
 const KILL = /^\s*KILL\s+\$(\w+)\s*;?\s*$/i;
@@ -83,7 +106,7 @@ export class LiveSubscriptions {
 
   /**
    * Listens until the returned function is called, or the live query ends. To one that this unit of work has not started,
-   * another tenant's say, nobody can listen: it counts as ended.
+   * another tenant's say, nobody can listen: it counts as ended. One that was started again says first that there was a gap.
    */
   listen(id: Uuid, listener: Listener): () => void {
     const query = this.#queries.get(id.toString());
@@ -91,6 +114,8 @@ export class LiveSubscriptions {
       listener({ queryId: id, action: 'KILLED' });
       return () => undefined;
     }
+    // The SDK has no such message; it hands on whatever it is given.
+    if (restarting.getStore() !== undefined) listener({ queryId: id, action: 'GAP' } as unknown as LiveMessage);
     const stopHearing = this.#transport.onLive(id, listener);
     query.listeners.set(listener, stopHearing);
     return () => {
@@ -101,13 +126,33 @@ export class LiveSubscriptions {
 
   /** Calls back when a new socket is up, until the returned function is called or the unit of work ends. */
   onReconnect(listener: () => void): () => void {
-    const unsubscribe = this.#transport.subscribe({ connected: listener });
+    const unsubscribe = this.#transport.subscribe({
+      connected: () => restarting.run({ epoch: this.#transport.epoch }, listener),
+    });
     const stop = () => {
       this.#reconnects.delete(stop);
       unsubscribe();
     };
     this.#reconnects.add(stop);
     return stop;
+  }
+
+  /**
+   * Does what starts a live query. One that is started again is tried until it succeeds, on this socket and as long as the
+   * unit of work runs: the SDK would leave its subscriber without a word.
+   */
+  async starting<Result>(start: () => Promise<Result>): Promise<Result> {
+    const restart = restarting.getStore();
+    if (restart === undefined) return await start();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await start();
+      } catch (error) {
+        const isOver = this.#reconnects.size === 0 || restart.epoch !== this.#transport.epoch;
+        if (isOver || !(error instanceof SurrealModuleError) || !error.retryable) throw error;
+        await setTimeout(backoffDelay(RESTART_BACKOFF, attempt), undefined, { ref: false });
+      }
+    }
   }
 
   /** Kills all live queries, and starts none again after a reconnect. Never throws. */

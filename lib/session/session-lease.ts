@@ -17,6 +17,9 @@ import { type Admission, SessionSlot, type SlotResources } from './session-slot.
 
 const CODEC = new CborCodec({});
 
+/** Rather too many texts than too few: what it says is looked at in the answer. */
+const STARTS_OR_ENDS_LIVE = /\b(live|kill)\b/i;
+
 export interface LeaseResources extends SlotResources {
   sockets: SessionSockets;
   requestTimeoutMillis: number;
@@ -100,7 +103,9 @@ export class SessionLease implements QueryRoad {
    * @throws SessionClosedError after `close()`; ConnectionLostError, RequestTimeoutError; what the database says
    */
   query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
-    return this.traced(bound, () => this.#query(bound, options));
+    const mayStartLive = STARTS_OR_ENDS_LIVE.test(bound.query);
+    const run = () => this.traced(bound, () => this.#query(bound, options, mayStartLive));
+    return mayStartLive ? this.#liveQueries.starting(run) : run();
   }
 
   /** Runs a query inside its span, where queries are traced. */
@@ -109,11 +114,15 @@ export class SessionLease implements QueryRoad {
     return tracer === undefined ? work() : tracer.trace({ sql: bound.query, tenant: this.tenant }, work);
   }
 
-  #query({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
+  #query(
+    { query, bindings }: BoundQuery,
+    options: CallOptions | undefined,
+    mayStartLive: boolean,
+  ): Promise<RpcQueryResult[]> {
     return this.withSession(async (session, call) => {
       const { id } = session;
       const message = { method: 'query', params: [query, bindings], session: id };
-      if (!/\b(live|kill)\b/i.test(query)) return await session.transport.send<RpcQueryResult[]>(message, call);
+      if (!mayStartLive) return await session.transport.send<RpcQueryResult[]>(message, call);
       const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
       call.onLateResult = (late) => void track(late as RpcQueryResult[]);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant } from 'nestjs-surreal';
+import { isLiveGap, RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant } from 'nestjs-surreal';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
 import { asRoot, type Database, defineTenant, faultsOf, hasFaults, startDatabase } from '../support/surreal.js';
 import { connect } from '../support/raw-client.js';
@@ -154,18 +154,26 @@ import { connect } from '../support/raw-client.js';
     await expect(Promise.resolve(session.query('INFO FOR ROOT'))).rejects.toThrow(/[Aa]nonymous/);
   });
 
-  it('live queries of the SDK start again on the new socket', async () => {
+  it('live queries start again on the new socket, and say that there was a gap', async () => {
     await tenancy.run(acme, async (db) => {
       const heard: unknown[] = [];
       const subscription = await db.live(new Table('note'));
-      subscription.subscribe(({ value }) => heard.push(value?.text));
+      subscription.subscribe((message) => heard.push(isLiveGap(message) ? 'gap' : message.value?.text));
       for (let tries = 0; tries < 100 && subscription.id === undefined; tries++) await sleep(10);
+      await db.create(new Table('note')).content({ text: 'before the drop' });
+      for (let tries = 0; tries < 100 && heard.length === 0; tries++) await sleep(10);
       const first = String(subscription.id);
       await drop();
       for (let tries = 0; tries < 200 && String(subscription.id) === first; tries++) await sleep(10);
       await db.create(new Table('note')).content({ text: 'after the drop' });
-      for (let tries = 0; tries < 100 && heard.length === 0; tries++) await sleep(10);
-      expect(heard).toEqual(['after the drop']);
+      for (let tries = 0; tries < 100 && heard.length < 3; tries++) await sleep(10);
+      expect(heard).toEqual(['before the drop', 'gap', 'after the drop']);
+      // One that is started now has missed nothing.
+      const second = await db.live(new Table('note'));
+      second.subscribe((message) => heard.push(['second', message.action]));
+      await db.create(new Table('note')).content({ text: 'more' });
+      for (let tries = 0; tries < 100 && heard.length < 5; tries++) await sleep(10);
+      expect(heard.slice(3).sort()).toEqual([['second', 'CREATE'], 'more'].sort());
     });
     for (let tries = 0; tries < 100 && (await faultsOf(database).liveQueries()) > 0; tries++) await sleep(10);
     expect(await faultsOf(database).liveQueries()).toBe(0);
