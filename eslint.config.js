@@ -132,7 +132,7 @@ export default defineConfig(
       // Tests over a table or a loop expect different things of different rows. What the rule is against, an expectation in
       // a catch that may never run, is in the selectors too.
       'jest/no-conditional-expect': 'off',
-      'jest/no-standalone-expect': ['error', { additionalTestBlockFunctions: ['itWithFaults'] }],
+      'jest/no-standalone-expect': ['error', { additionalTestBlockFunctions: ['itWithFaults', 'itWithFaults.each'] }],
       // What is missing makes the test fail here as well as in an expectation.
       '@typescript-eslint/no-non-null-assertion': 'off',
       // Bodies of answers are `any`; a wrong property shows in the expectation that follows.
@@ -166,10 +166,10 @@ function layeringRules() {
     ...folders,
     layer('testing', 'lib/testing/**/*.ts', only(['./*', '../surreal.errors.js'])),
     layer('top files', 'lib/*.ts', only(['./surreal.errors.js', './surreal.options.js'])),
-    layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './tenant/*']), {
-      regex: '^\\./tenant/',
+    layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './connection/*', './tenant/*']), {
+      regex: '^\\./(?:connection|tenant)/',
       allowTypeImports: true,
-      message: 'surreal.options.ts may import types from tenant/, but no values.',
+      message: 'surreal.options.ts may import types from connection/ and tenant/, but no values.',
     }),
     layer('module', 'lib/surreal.module.ts', only(['./surreal.*', ...everyFolder()])),
     layer('index', 'lib/index.ts', only(['./surreal.*', ...everyFolder()])),

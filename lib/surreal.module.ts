@@ -155,13 +155,13 @@ function makeResources(
   const { requestTimeoutMillis } = options;
   const { sessions: sockets, signins, logins } = connection;
   const tokens = new TokenSource(signins);
-  const sessionResources = { sockets, tokens, prepareTimeoutMillis: requestTimeoutMillis };
+  const { maxLifetimeMillis, leakDetectionMillis } = options.sessions;
+  const sessionResources = { sockets, tokens, prepareTimeoutMillis: requestTimeoutMillis, maxLifetimeMillis };
   const openOwn = (state: SessionState) => new ServerSession(sessionResources, state, true);
   const pool = new SessionPool({ ...options.sessions, ...options.calls }, (tenant) =>
     ServerSession.shared(sessionResources, tenant),
   );
   const statistics = new CallStatistics();
-  const { leakDetectionMillis } = options.sessions;
   const leaks = leakDetectionMillis === undefined ? undefined : new LeakWatch(leakDetectionMillis);
   const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics, leaks };
   const context = new UnitContext(handleResources);

@@ -1,5 +1,6 @@
 import type { InjectionToken, Type } from '@nestjs/common';
 import { InvalidOptionsError } from './surreal.errors.js';
+import type { ReconnectOptions } from './connection/socket-transport.js';
 import type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
 import type { TenantStore } from './tenant/tenant-store.js';
 import type { TenantStrategyInput } from './tenant/tenant-strategy.js';
@@ -33,6 +34,8 @@ export interface SurrealModuleOptions {
    * is dropped and replaced. Default 10,000.
    */
   pingIntervalMillis?: number;
+  /** How sockets that dropped are replaced. Default: for ever, with pauses of 50 to 2,000 milliseconds and jitter. */
+  reconnect?: ReconnectOptions;
   /** How long the shutdown waits for units of work that are running, in milliseconds; then they are ended. Default 10,000. */
   shutdownTimeoutMillis?: number;
   /** How long the application's start waits for the database, in milliseconds. Default 30,000. */
@@ -89,6 +92,7 @@ export interface CallsOptions {
 export interface ResolvedOptions extends SurrealModuleOptions {
   sessions: Required<Omit<SessionsOptions, 'leakDetectionMillis'>> & Pick<SessionsOptions, 'leakDetectionMillis'>;
   calls: Required<CallsOptions>;
+  reconnect: ReconnectOptions;
   sockets: number;
   requestTimeoutMillis: number;
   connectTimeoutMillis: number;
@@ -141,6 +145,7 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     requestTimeoutMillis: isDuration,
     connectTimeoutMillis: isDuration,
     pingIntervalMillis: isDuration,
+    reconnect: isObject,
     shutdownTimeoutMillis: isDuration,
     exceptionFilter: isBoolean,
   });
@@ -164,6 +169,11 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     maxWaitingPerTenant: isCount,
     maxWaiting: isCount,
   });
+  assertKeys('reconnect.', options.reconnect ?? {}, {
+    firstDelayMillis: isDuration,
+    maxDelayMillis: isDuration,
+    maxAttempts: isCount,
+  });
   const sessions = { ...SESSIONS, ...defined(options.sessions) };
   return {
     ...DEFAULTS,
@@ -171,6 +181,7 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     url: options.url,
     sessions: { maxOwnPerTenant: Math.ceil(sessions.max / 4), ...sessions },
     calls: { ...CALLS, ...defined(options.calls) },
+    reconnect: defined(options.reconnect),
   };
 }
 

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { CborCodec, type LiveMessage, UnexpectedConnectionError, type Uuid } from 'surrealdb';
 import { ConnectionLostError } from '../surreal.errors.js';
-import { type Backoff, backoffDelay } from './backoff.js';
+import { backoffDelay } from './backoff.js';
 import { redactUrl } from './endpoint.js';
 import { LiveNotifications } from './live-notifications.js';
 import { RpcSocket } from './rpc-socket.js';
@@ -14,13 +14,24 @@ export interface SocketTransportOptions {
   requestTimeoutMillis: number;
   /** How often the server is asked for a sign of life; without one until the next time the socket is replaced. */
   pingIntervalMillis: number;
-  backoff?: Backoff;
+  reconnect: ReconnectOptions;
+}
+
+/** How a socket that dropped is replaced. */
+export interface ReconnectOptions {
+  /** The pause after every node has failed once, in milliseconds; it doubles with each round, with jitter. Default 50. */
+  firstDelayMillis?: number;
+  /** The longest pause, in milliseconds. Default 2,000. */
+  maxDelayMillis?: number;
+  /**
+   * After so many failures in a row, calls that wait fail with CONNECTION_LOST (`not-sent`) and nobody tries any more until
+   * the next call. Default: tries for ever, and calls wait within their timeout.
+   */
+  maxAttempts?: number;
 }
 
 /** A node that does not answer within this time is left for the next one. */
 const CONNECT_TIMEOUT_MILLIS = 10_000;
-
-const BACKOFF: Backoff = { firstMillis: 50, maxMillis: 2_000 };
 
 /** A socket that lived this long was a good one: after it the next is tried without a pause. */
 const STABLE_MILLIS = 1_000;
@@ -126,12 +137,15 @@ export class SocketTransport implements ClosableTransport {
   /** Tries the nodes in turn until one opens or the transport is closed. */
   async #connect(): Promise<void> {
     this.#connecting = true;
-    const { urls, pingIntervalMillis, backoff = BACKOFF } = this.#options;
+    const { urls, pingIntervalMillis, reconnect } = this.#options;
+    const { firstDelayMillis = 50, maxDelayMillis = 2_000, maxAttempts = Infinity } = reconnect;
     const connectTimeoutMillis = Math.min(CONNECT_TIMEOUT_MILLIS, this.requestTimeoutMillis);
-    while (!this.#closed) {
+    for (let attempt = 1; !this.#closed; attempt++) {
       // Every node gets its turn before the first pause.
       const round = Math.floor(this.#failures / urls.length);
-      if (round > 0 && this.#failures % urls.length === 0) await this.#sleep(backoffDelay(backoff, round));
+      if (round > 0 && this.#failures % urls.length === 0) {
+        await this.#sleep(backoffDelay({ firstMillis: firstDelayMillis, maxMillis: maxDelayMillis }, round));
+      }
       if (this.#closed) break;
       try {
         const url = urls[this.#node % urls.length] as URL;
@@ -141,6 +155,10 @@ export class SocketTransport implements ClosableTransport {
         this.#lastError = error;
         this.#failures++;
         this.#node++;
+        if (attempt >= maxAttempts) {
+          this.#settleWaiters((waiter) => waiter.reject(this.#notSent(`No connection after ${attempt} attempts`)));
+          break;
+        }
       }
     }
     this.#connecting = false;

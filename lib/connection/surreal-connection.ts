@@ -16,7 +16,7 @@ import type { CallLimits } from './fair-queue.js';
 import type { ClosableTransport, RpcTransport } from './rpc-transport.js';
 import { SessionSockets } from './session-sockets.js';
 import { SigninChannel } from './signin-channel.js';
-import { describeCause, SocketTransport } from './socket-transport.js';
+import { describeCause, type ReconnectOptions, SocketTransport } from './socket-transport.js';
 
 export interface ConnectionOptions {
   url: string | readonly string[];
@@ -26,6 +26,7 @@ export interface ConnectionOptions {
   requestTimeoutMillis: number;
   connectTimeoutMillis: number;
   pingIntervalMillis: number;
+  reconnect: ReconnectOptions;
   /** How many sockets carry sessions. */
   sockets: number;
   calls: CallLimits;

@@ -126,8 +126,13 @@ export class LiveSubscriptions {
 
   /** Calls back when a new socket is up, until the returned function is called or the unit of work ends. */
   onReconnect(listener: () => void): () => void {
+    // Without a socket the first start itself waits for one: that one is no reconnect.
+    let isFirst = this.#transport.epoch === 0;
     const unsubscribe = this.#transport.subscribe({
-      connected: () => restarting.run({ epoch: this.#transport.epoch }, listener),
+      connected: () => {
+        if (!isFirst) restarting.run({ epoch: this.#transport.epoch }, listener);
+        isFirst = false;
+      },
     });
     const stop = () => {
       this.#reconnects.delete(stop);

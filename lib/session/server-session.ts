@@ -63,6 +63,7 @@ export class ServerSession {
   #id = Uuid.v4();
   #attachedEpoch = 0;
   #readyEpoch = 0;
+  #signedInAt = 0;
   #preparing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
@@ -88,7 +89,20 @@ export class ServerSession {
 
   /** Whether a query may be sent now. */
   get isReady(): boolean {
-    return this.#readyEpoch !== 0 && this.#preparing === undefined && this.#readyEpoch === this.transport.epoch;
+    return (
+      this.#readyEpoch !== 0 &&
+      this.#preparing === undefined &&
+      this.#readyEpoch === this.transport.epoch &&
+      Date.now() - this.#signedInAt < this.#resources.maxLifetimeMillis
+    );
+  }
+
+  /**
+   * Signs in again, now, if its time is over and something goes on on it that may never ask for another query: a live query
+   * of a principal that has lost its rights ends by this.
+   */
+  renew(): void {
+    if ((this.#dependents?.size ?? 0) > 0) void this.prepare()?.catch(() => undefined);
   }
 
   /** Sees to it that something on it ends before it does, until the returned function is called. */
@@ -197,6 +211,7 @@ export class ServerSession {
     this.assertOpen();
     if (transport.epoch !== epoch) throw droppedMeanwhile();
     this.#readyEpoch = epoch;
+    this.#signedInAt = Date.now();
   }
 
   /** @returns whether it was not on this socket before */

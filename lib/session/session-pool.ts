@@ -11,6 +11,8 @@ export interface PoolableSession {
   lastUsedAt: number;
   uses: number;
   retired: boolean;
+  /** Called now and then while it is in use. */
+  renew(): void;
   close(because: string): Promise<void>;
 }
 
@@ -231,13 +233,17 @@ export class SessionPool<Session extends PoolableSession> {
 
   /** One timer for all sessions, and only while there are any; it keeps no process alive. */
   #startSweeper(): NodeJS.Timeout {
-    const { idleTimeoutMillis } = this.#options;
-    return setInterval(() => this.#closeIdle(), Math.max(10, idleTimeoutMillis / 2)).unref();
+    const { idleTimeoutMillis, maxLifetimeMillis } = this.#options;
+    return setInterval(
+      () => this.#closeIdle(),
+      Math.max(10, Math.min(idleTimeoutMillis, maxLifetimeMillis) / 2),
+    ).unref();
   }
 
   #closeIdle(): void {
     const { idleTimeoutMillis, maxLifetimeMillis } = this.#options;
     const now = Date.now();
+    for (const session of this.#sessions) if (session.uses > 0) session.renew();
     for (const session of [...this.#shared.values()]) {
       if (session.uses > 0) continue;
       if (now - session.lastUsedAt < idleTimeoutMillis && now - session.createdAt < maxLifetimeMillis) continue;

@@ -14,6 +14,8 @@ export interface SessionResources {
   tokens: TokenSource;
   /** How long a session may take to be attached and signed in, waiting for a reconnect included. */
   prepareTimeoutMillis: number;
+  /** After this time a session signs in again before its next query, so that rights that were taken away end. */
+  maxLifetimeMillis: number;
 }
 
 /**

@@ -286,6 +286,7 @@ describe('a server that begins to close and then says nothing more', () => {
       urls: [new URL(`ws://127.0.0.1:${port}`)],
       requestTimeoutMillis: 2_000,
       pingIntervalMillis: 2_000,
+      reconnect: {},
     });
     await transport.ready();
     const lost = transport.send({ method: 'ping' }).catch((error: unknown) => error);
@@ -315,6 +316,7 @@ describe('a server that takes connections and drops them', () => {
       urls: [new URL(`ws://127.0.0.1:${port}`)],
       requestTimeoutMillis: 2_000,
       pingIntervalMillis: 2_000,
+      reconnect: {},
     });
     await transport.ready();
     await new Promise((resolve) => setTimeout(resolve, 1_000));

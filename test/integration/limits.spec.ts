@@ -237,6 +237,7 @@ describe('a client that goes away', () => {
     }
     const options = moduleOptions(database, store, { calls: { maxInFlightPerTenant: 1 } });
     const { app, url } = await listen(options, { controllers: [SlowController] });
+    await app.get(Tenancy).run(acme, (db) => db.query('RETURN 1'));
     const hold = await faultsOf(database).holdAnswers({ match: 'slow' });
     const client = new AbortController();
     const gone = fetch(url, { headers: { 'x-tenant-id': acme.id }, signal: client.signal }).catch(() => 'gone');

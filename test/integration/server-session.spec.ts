@@ -44,12 +44,12 @@ describe('ServerSession', () => {
   afterEach(() => Promise.all(open.splice(0).map((transport) => transport.close())));
 
   const connect = () => {
-    const times = { requestTimeoutMillis: 5_000, pingIntervalMillis: 5_000 };
+    const times = { requestTimeoutMillis: 5_000, pingIntervalMillis: 5_000, reconnect: {} };
     const transport = new SocketTransport({ urls: [new URL(database.url)], ...times });
     open.push(transport);
     const sockets = new SessionSockets([transport], LIMITS);
     const tokens = new TokenSource(SigninChannel.onSocket(transport));
-    return { transport, sockets, tokens, prepareTimeoutMillis: 5_000 };
+    return { transport, sockets, tokens, prepareTimeoutMillis: 5_000, maxLifetimeMillis: 60_000 };
   };
 
   /** Gives every tenant the token of another one, as a confused store, cache or signing service would. */

@@ -5,15 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, UseGuards } from '@nestjs/common';
 import { SkipTenant, SURREAL, type Surreal, Tenancy, type Tenant, TenantGuard, TenantSession } from 'nestjs-surreal';
 import { createContext, listen, moduleOptions, TenantMap } from '../support/application.js';
-import {
-  asRoot,
-  type Database,
-  defineTenant,
-  faultsOf,
-  hasFaults,
-  itWithFaults,
-  startDatabase,
-} from '../support/surreal.js';
+import { asRoot, type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
 
 let database: Database;
 let tenant: Tenant;
@@ -182,7 +174,7 @@ describe('a process with enableShutdownHooks()', () => {
     expect([signal, left ?? 0]).toEqual(['SIGTERM', 0]);
   });
 
-  (hasFaults ? it : it.skip).each<[string, (own: Database) => Promise<void>]>([
+  itWithFaults.each<[string, (own: Database) => Promise<void>]>([
     ['its connections were cut', async (own) => faultsOf(own).dropConnections()],
     ['the database has gone', async (own) => faultsOf(own).kill()],
     ['a call waits for an answer', async (own) => void (await faultsOf(own).holdAnswers())],

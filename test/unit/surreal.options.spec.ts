@@ -17,6 +17,7 @@ describe('resolveOptions', () => {
         acquireTimeoutMillis: 5_000,
       },
       calls: { maxInFlightPerTenant: 16, maxInFlight: 256, maxWaitingPerTenant: 1_000, maxWaiting: 10_000 },
+      reconnect: {},
       sockets: 4,
       requestTimeoutMillis: 30_000,
       connectTimeoutMillis: 30_000,

@@ -77,7 +77,7 @@ describe('FairQueue', () => {
     );
 
   it('R6: sends as many calls of one tenant as it may, and the rest in order as answers come', async () => {
-    send('a1', 'a2', 'a3', 'a4');
+    void send('a1', 'a2', 'a3', 'a4');
     expect(transport.sent).toEqual(['a1', 'a2']);
     expect(queue.trafficOf('a')).toEqual({ inFlight: 2, waiting: 2 });
     await transport.answer('a2');
@@ -87,13 +87,13 @@ describe('FairQueue', () => {
   });
 
   it('R6: lets other tenants pass a flood at once', () => {
-    send(...Array.from({ length: 50 }, (_, index) => `a${index}`), 'b1', 'c1');
+    void send(...Array.from({ length: 50 }, (_, index) => `a${index}`), 'b1', 'c1');
     expect(transport.sent).toEqual(['a0', 'a1', 'b1', 'c1']);
   });
 
   it('R6: when the socket is full, tenants take turns, one call each', async () => {
     make({ maxInFlight: 2, maxInFlightPerTenant: 2 });
-    send('a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'b2', 'c1');
+    void send('a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'b2', 'c1');
     for (const method of ['a1', 'a2', 'b1', 'c1', 'a3', 'b2']) await transport.answer(method);
     expect(transport.sent).toEqual(['a1', 'a2', 'b1', 'c1', 'a3', 'b2', 'a4', 'a5']);
   });
@@ -131,7 +131,7 @@ describe('FairQueue', () => {
   });
 
   it('R4: gives up a call that waits longer than its time, and never sends it', async () => {
-    send('a1', 'a2');
+    void send('a1', 'a2');
     const late = queue.lane('a').send({ method: 'a3' }, { timeoutMillis: 20 });
     await expect(late).rejects.toMatchObject({ code: 'POOL_EXHAUSTED', limit: 'calls.maxInFlightPerTenant' });
     await transport.answer('a1', 'a2');
@@ -139,7 +139,7 @@ describe('FairQueue', () => {
   });
 
   it('R4: a call that had to wait has the rest of its time for its answer', async () => {
-    send('a1', 'a2');
+    void send('a1', 'a2');
     void queue.lane('a').send({ method: 'a3' }, { timeoutMillis: 500 });
     await sleep(60);
     await transport.answer('a1');
@@ -147,7 +147,7 @@ describe('FairQueue', () => {
   });
 
   it('R4: a call that is not wanted any more is never sent', async () => {
-    send('a1', 'a2');
+    void send('a1', 'a2');
     let cancel: (error: Error) => void = () => undefined;
     const call = queue.lane('a').send({ method: 'a3' }, { onPending: (given) => (cancel = given) });
     const [, fourth] = [send('a4'), call.catch((error: Error) => error.message)];
@@ -158,7 +158,7 @@ describe('FairQueue', () => {
   });
 
   it('gives what cancels a call anew when it moves to the socket', async () => {
-    send('a1', 'a2');
+    void send('a1', 'a2');
     let cancel: (error: Error) => void = () => undefined;
     const call = queue.lane('a').send({ method: 'a3' }, { onPending: (given) => (cancel = given) });
     await transport.answer('a1');
@@ -171,14 +171,14 @@ describe('FairQueue', () => {
     const given = queue.lane('a').send({ method: 'a1' }, { onPending: (stop) => (cancel = stop) });
     cancel(new Error('client gone'));
     await expect(given).rejects.toThrow('client gone');
-    send('a2', 'a3');
+    void send('a2', 'a3');
     expect(transport.sent).toEqual(['a1', 'a2']);
     await transport.answer('a1');
     expect(transport.sent).toEqual(['a1', 'a2', 'a3']);
   });
 
   it('lets urgent calls pass', () => {
-    send('a1', 'a2', 'a3');
+    void send('a1', 'a2', 'a3');
     void queue.lane('a').send({ method: 'cancel' }, { isUrgent: true });
     expect(transport.sent).toEqual(['a1', 'a2', 'cancel']);
   });
@@ -201,7 +201,7 @@ describe('FairQueue', () => {
   });
 
   it('R5: keeps nothing of tenants that are quiet', async () => {
-    send('a1', 'a2', 'a3', 'b1');
+    void send('a1', 'a2', 'a3', 'b1');
     await transport.answer('a1', 'a2', 'b1');
     await transport.answer('a3');
     expect([queue.inFlight, queue.waiting, queue.keys]).toEqual([0, 0, []]);

@@ -15,6 +15,8 @@ class FakeSession implements PoolableSession {
     readonly own: boolean,
   ) {}
 
+  renew(): void {}
+
   async close(because: string): Promise<void> {
     if (this.uses > 0 && !/evicted|shutting down/.test(because)) throw new Error('Closed while in use');
     this.closedBecause = because;
