@@ -1,151 +1,66 @@
-// What a request costs with this library, against the same handler written by hand. All ways run alternating in one process
-// against one test server, so the machine's noise hits them alike; the figures to quote are the ratios of medians.
+// The whole benchmark, or sections of it. Each section runs in a process of its own, against a test server of its own.
 //
-//   npm run bench [-- --seconds 20]
-import 'reflect-metadata';
+//   npm run bench [-- --quick] [-- --only requests,plumbing,scale,soak,fairness]
+import { fork } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { Agent, get } from 'node:http';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Controller, Get, Module, UseGuards } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { createRemoteEngines, Surreal as SdkSurreal } from 'surrealdb';
-import { WebSocket } from 'ws';
-import { fromHeader, InMemoryTenantStore, RecordId, SurrealModule, TenantGuard, TenantSession } from '../dist/index.js';
-import { SurrealTestServer } from '../dist/testing/index.js';
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '12' } } });
-const IN_FLIGHT = 64;
-const ROUNDS = 7;
-const QUERY = new RecordId('note', 'one');
+const SECTIONS = ['requests', 'plumbing', 'scale', 'soak', 'fairness'];
+const RESULTS = new URL('results/', import.meta.url);
 
-const server = await SurrealTestServer.start();
-const user = { namespace: 'acme', database: 'main', username: 'app', password: 'app' };
-const sdk = new SdkSurreal({ engines: createRemoteEngines(), websocketImpl: WebSocket });
-await sdk.connect(server.url, { authentication: () => server.root });
-await sdk.query(`DEFINE NAMESPACE acme; USE NS acme; DEFINE DATABASE main; USE DB main; DEFINE TABLE note;
-  DEFINE USER app ON DATABASE PASSWORD 'app' ROLES EDITOR; CREATE note:one SET text = 'hello'`);
-const shared = await sdk.newSession();
-await shared.signin(user);
+const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false } } });
+const wanted = values.only?.split(',') ?? SECTIONS;
+const unknown = wanted.find((name) => !SECTIONS.includes(name));
+if (unknown !== undefined) throw new Error(`There is no section "${unknown}". There are: ${SECTIONS.join(', ')}.`);
 
-class BenchController {
-  constructor(db) {
-    this.db = db;
-  }
-
-  library() {
-    return this.db.select(QUERY);
-  }
-
-  shared() {
-    return shared.select(QUERY);
-  }
-
-  async perRequest() {
-    const session = await sdk.newSession();
-    try {
-      await session.signin(user);
-      return await session.select(QUERY);
-    } finally {
-      // Without this its renewal timer would stay behind, for an hour.
-      await session.invalidate();
-      await session.closeSession();
-    }
+const results = {};
+for (const name of wanted) {
+  try {
+    results[name] = await run(name);
+    for (const table of results[name].tables) print(table);
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
   }
 }
-// Decorators by hand: this file runs as it is.
-Reflect.defineMetadata('design:paramtypes', [TenantSession], BenchController);
-for (const [name, guards] of [
-  ['library', [TenantGuard]],
-  ['shared', []],
-  ['perRequest', []],
-]) {
-  const descriptor = Object.getOwnPropertyDescriptor(BenchController.prototype, name);
-  Get(name)(BenchController.prototype, name, descriptor);
-  UseGuards(...guards)(BenchController.prototype, name, descriptor);
-}
-Controller()(BenchController);
+print(Object.values(results).flatMap(({ figures }) => figures));
+save();
 
-const tenants = [{ id: 'acme', ...user, credentials: { type: 'user', username: 'app', password: 'app' } }];
-class BenchModule {}
-Module({
-  imports: [
-    SurrealModule.forRoot({
-      url: server.url,
-      authentication: server.root,
-      tenants: { strategies: [fromHeader('x-tenant-id')], store: new InMemoryTenantStore(tenants) },
-    }),
-  ],
-  controllers: [BenchController],
-})(BenchModule);
-const app = await NestFactory.create(BenchModule, new FastifyAdapter(), { logger: false });
-await app.listen(0, '127.0.0.1');
-const { port } = app.getHttpServer().address();
-const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT });
-
-const request = (path) =>
-  new Promise((resolve, reject) => {
-    get({ port, path: `/${path}`, agent, headers: { 'x-tenant-id': 'acme' } }, (response) => {
-      response.resume();
-      response.once('end', () =>
-        response.statusCode === 200 ? resolve() : reject(new Error(`${path}: ${response.statusCode}`)),
-      );
-    }).once('error', reject);
-  });
-
-/** Requests per second over some time, with IN_FLIGHT of them always under way. */
-async function load(path, millis) {
+/** @returns what the section measured */
+async function run(name) {
   const begin = performance.now();
-  let done = 0;
-  const worker = async () => {
-    for (; performance.now() - begin < millis; done++) await request(path);
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-  return (done * 1_000) / (performance.now() - begin);
+  const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));
+  const child = fork(file, values.quick ? ['--quick'] : [], { execArgv: ['--expose-gc'] });
+  let result;
+  child.once('message', (message) => (result = message));
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  if (code !== 0 || result === undefined) throw new Error(`Section "${name}" ended with code ${code}.`);
+  console.log(`\n${name}: ${Math.round((performance.now() - begin) / 1_000)} s`);
+  return result;
 }
 
-/** RPC messages for one request, once it is warm. */
-async function messages(path) {
-  await request(path);
-  server.clearRequests();
-  for (let count = 0; count < 20; count++) await request(path);
-  return server.count() / 20;
+/** A table whose numbers are aligned to the right. Its columns are the keys of its first row. */
+function print(rows) {
+  if (rows.length === 0) return;
+  const columns = Object.keys(rows[0]);
+  const cell = (value) => (value === true ? 'yes' : value === false ? 'NO' : String(value ?? ''));
+  const width = (column) => Math.max(column.length, ...rows.map((row) => cell(row[column]).length));
+  const line = (cellOf) => columns.map((column) => pad(cellOf(column), width(column), rows[0][column])).join('  ');
+  console.log(`\n${line((column) => column)}\n${columns.map((column) => '─'.repeat(width(column))).join('  ')}`);
+  for (const row of rows) console.log(line((column) => cell(row[column])));
 }
 
-const ways = {
-  shared: 'by hand, one shared SDK session (the floor)',
-  library: 'nestjs-surreal, singleton injection',
-  perRequest: 'by hand, newSession + signin + closeSession per request',
-};
-const rates = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
-const millis = (Number(values.seconds) * 1_000) / (ROUNDS * 3);
-for (const way of Object.keys(ways)) await load(way, 300);
-for (let round = 0; round < ROUNDS; round++) {
-  for (const way of Object.keys(ways)) rates[way].push(await load(way, millis));
+function pad(text, width, like) {
+  return typeof like === 'number' ? text.padStart(width) : text.padEnd(width);
 }
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
-const floor = median(rates.shared);
-const rows = [];
-for (const [way, name] of Object.entries(ways)) {
-  const rate = median(rates[way]);
-  rows.push({
-    name,
-    requestsPerSecond: Math.round(rate),
-    againstFloor: Number((rate / floor).toFixed(3)),
-    messages: await messages(way),
-  });
-}
-console.table(rows);
-console.log(
-  `library against per-request sign-in: ${(median(rates.library) / median(rates.perRequest)).toFixed(1)} times`,
-);
-mkdirSync(new URL('results/', import.meta.url), { recursive: true });
-writeFileSync(
-  new URL('results/requests.json', import.meta.url),
-  JSON.stringify({ node: process.version, rows, rates }, null, 2),
-);
 
-await app.close();
-agent.destroy();
-await sdk.close();
-await server.stop();
+function save() {
+  const date = new Date().toISOString();
+  const machine = { node: process.version, cpus: cpus().length, model: cpus()[0]?.model };
+  const text = JSON.stringify({ date, quick: values.quick, machine, results }, undefined, 2);
+  mkdirSync(RESULTS, { recursive: true });
+  for (const name of [date.replaceAll(':', '-'), 'latest']) writeFileSync(new URL(`${name}.json`, RESULTS), text);
+  console.log(`\nAll that was measured: bench/results/latest.json`);
+}

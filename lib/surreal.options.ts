@@ -78,9 +78,12 @@ export interface SessionsOptions {
 
 /** Limits of calls, on each socket that carries sessions. What is over a limit waits, tenants taking turns. */
 export interface CallsOptions {
-  /** Calls of one tenant that the server works at, so that one tenant's flood does not delay the others. Default 16. */
+  /**
+   * Calls of one tenant that the server works at while other tenants use the socket too, so that one tenant's flood does
+   * not delay the others. Default 4.
+   */
   maxInFlightPerTenant?: number;
-  /** Calls of all tenants that the server works at. Default 256. */
+  /** Calls of all tenants that the server works at; of one tenant, when it has the socket for itself. Default 128. */
   maxInFlight?: number;
   /** Calls of one tenant that have not been sent; one more is refused with POOL_EXHAUSTED. Default 1,000. */
   maxWaitingPerTenant?: number;
@@ -121,8 +124,8 @@ const DEFAULTS = {
 };
 
 const CALLS: Required<CallsOptions> = {
-  maxInFlightPerTenant: 16,
-  maxInFlight: 256,
+  maxInFlightPerTenant: 4,
+  maxInFlight: 128,
   maxWaitingPerTenant: 1_000,
   maxWaiting: 10_000,
 };

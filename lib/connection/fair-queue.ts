@@ -4,7 +4,7 @@ import type { RpcCall, RpcTransport, SendOptions, TransportListener } from './rp
 
 /** How many calls may be under way, and wait, on one socket. */
 export interface CallLimits {
-  /** Calls of one tenant that the server works at. */
+  /** Calls of one tenant that the server works at, while other tenants use the socket too. */
   maxInFlightPerTenant: number;
   /** Calls of all tenants that the server works at. */
   maxInFlight: number;
@@ -33,9 +33,12 @@ interface Traffic {
   readonly queue: Set<QueuedCall>;
 }
 
+/** A tenant that has called within this time counts as using the socket: its next call must not find it taken. */
+const RECENTLY_MILLIS = 1_000;
+
 /**
- * Shares one socket out among tenants (R6). Each has a limit of calls in flight and a queue of its own behind it; when the
- * socket's own limit is reached, the queues take turns, one call each. A call whose caller has given up but that the
+ * Shares one socket out among tenants (R6). Each has a limit of calls in flight and a queue of its own behind it, as soon as
+ * there is somebody to share with; when the socket's own limit is reached, the queues take turns, one call each. A call whose caller has given up but that the
  * server still works at keeps its place: what burdens the server counts.
  */
 export class FairQueue {
@@ -47,6 +50,9 @@ export class FairQueue {
   #inFlight = 0;
   #waiting = 0;
   #isServing = false;
+  /** The last two tenants that called, and when: enough to know of each whether another has. */
+  #last = { key: '', at: 0 };
+  #lastOther = { key: '', at: 0 };
 
   constructor(transport: RpcTransport, limits: CallLimits) {
     this.transport = transport;
@@ -83,6 +89,7 @@ export class FairQueue {
   /** As `RpcTransport.send`, in the tenant's turn. @throws PoolExhaustedError when too many wait, or it waited too long */
   send<Result>(key: string, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
     const traffic = this.#trafficOf(key);
+    this.#note(key);
     const mustWait = options?.isUrgent !== true && (traffic.queue.size > 0 || !this.#mayDispatch(traffic));
     return mustWait ? this.#enqueue(traffic, call, options) : this.#dispatch(traffic, call, options);
   }
@@ -112,8 +119,22 @@ export class FairQueue {
     return traffic;
   }
 
+  #note(key: string): void {
+    if (this.#last.key !== key) [this.#last, this.#lastOther] = [this.#lastOther, this.#last];
+    this.#last.key = key;
+    this.#last.at = Date.now();
+  }
+
   #mayDispatch(traffic: Traffic): boolean {
-    return traffic.inFlight < this.#limits.maxInFlightPerTenant && this.#inFlight < this.#limits.maxInFlight;
+    return traffic.inFlight < this.#limitOf(traffic) && this.#inFlight < this.#limits.maxInFlight;
+  }
+
+  /** A tenant that has the socket for itself may use all of it. */
+  #limitOf(traffic: Traffic): number {
+    const { maxInFlight, maxInFlightPerTenant } = this.#limits;
+    if (traffic.inFlight < maxInFlightPerTenant) return maxInFlightPerTenant;
+    const other = this.#last.key === traffic.key ? this.#lastOther : this.#last;
+    return Date.now() - other.at < RECENTLY_MILLIS || this.#traffic.size > 1 ? maxInFlightPerTenant : maxInFlight;
   }
 
   #dispatch<Result>(traffic: Traffic, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
@@ -147,7 +168,7 @@ export class FairQueue {
       };
       traffic.queue.add(queued);
       this.#waiting++;
-      if (traffic.inFlight < this.#limits.maxInFlightPerTenant) this.#turns.add(traffic);
+      if (traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
       options?.onPending?.(giveUp);
     });
   }
@@ -181,7 +202,7 @@ export class FairQueue {
     this.#unqueue(traffic, queued);
     const left = Math.max(1, queued.timeoutMillis - (Date.now() - queued.queuedAt));
     queued.resolve(this.#dispatch(traffic, queued.call, shortened(queued.options, left)));
-    if (traffic.queue.size > 0 && traffic.inFlight < this.#limits.maxInFlightPerTenant) this.#turns.add(traffic);
+    if (traffic.queue.size > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
   }
 
   #failWaiting(): void {

@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import { type CborCodec, type LiveMessage, parseRpcError } from 'surrealdb';
 import { WebSocket } from 'ws';
 import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
@@ -31,12 +32,15 @@ const CLOSE_HANDSHAKE_MILLIS = 1_000;
  */
 export class RpcSocket {
   readonly #socket: WebSocket;
+  /** The bytes under the socket; to write the frames of one turn of the event loop together. */
+  readonly #stream: Writable | undefined;
   readonly #codec: CborCodec;
   readonly #pending = new Map<string, PendingCall>();
   readonly #heartbeat: NodeJS.Timeout;
   #nextId = 0;
   #failure: Error | undefined;
   #isSilent = false;
+  #isHoldingBack = false;
 
   /** Called for each notification of a live query. */
   onNotification: ((message: LiveMessage) => void) | undefined;
@@ -53,16 +57,19 @@ export class RpcSocket {
         handshakeTimeout: options.connectTimeoutMillis,
         perMessageDeflate: false,
       });
+      let stream: Writable | undefined;
       socket.once('error', reject);
+      socket.once('upgrade', (response) => (stream = response.socket));
       socket.once('open', () => {
         socket.off('error', reject);
-        resolve(new RpcSocket(socket, codec, options.pingIntervalMillis));
+        resolve(new RpcSocket(socket, stream, codec, options.pingIntervalMillis));
       });
     });
   }
 
-  private constructor(socket: WebSocket, codec: CborCodec, pingIntervalMillis: number) {
+  private constructor(socket: WebSocket, stream: Writable | undefined, codec: CborCodec, pingIntervalMillis: number) {
     this.#socket = socket;
+    this.#stream = stream;
     this.#codec = codec;
     this.#heartbeat = setInterval(() => this.#askForLife(pingIntervalMillis), pingIntervalMillis);
     socket.binaryType = 'nodebuffer';
@@ -104,7 +111,19 @@ export class RpcSocket {
         onDone,
       });
       options?.onPending?.((error) => this.#abandon(id, error));
+      this.#holdBack();
       this.#socket.send(frame);
+    });
+  }
+
+  /** Writes what is sent in this turn of the event loop at its end, in one go: a write costs more than all else here. */
+  #holdBack(): void {
+    if (this.#isHoldingBack) return;
+    this.#isHoldingBack = true;
+    this.#stream?.cork();
+    setImmediate(() => {
+      this.#isHoldingBack = false;
+      this.#stream?.uncork();
     });
   }
 

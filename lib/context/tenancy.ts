@@ -15,7 +15,7 @@ export interface TenancyResources extends HandleResources {
   context: UnitContext;
   connection: SurrealConnection;
   tokens: TokenSource;
-  tenants: () => Promise<TenantSide>;
+  tenants: () => Promise<TenantSide> | TenantSide;
   /** The option `sessions.max`. */
   maxSessions: number;
   /** How long a shutdown waits for what runs. */

@@ -2,9 +2,12 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable, SetMetadat
 import { Reflector } from '@nestjs/core';
 import { callOptions } from '../session/call.js';
 import { ContextMissingError } from '../surreal.errors.js';
+import { isPromiseLike } from '../tenant/tenant-resolver.js';
+import type { TenantSide } from '../tenant/tenant-side.js';
 import { httpRequestOf } from '../tenant/tenant-strategy.js';
 import { TENANCY_RESOURCES, type TenancyResources } from './tenancy.js';
 import { unitOfRequest } from './unit-context.js';
+import type { UnitOfWork } from './unit-of-work.js';
 
 const SKIP_TENANT = 'nestjs-surreal:skip-tenant';
 const CALL_TIMEOUT = 'nestjs-surreal:call-timeout';
@@ -46,7 +49,7 @@ export class TenantGuard implements CanActivate {
    * @throws the TENANT_… errors of the resolver; ShuttingDownError; ContextMissingError for transports without a unit of
    * work
    */
-  async canActivate(context: ExecutionContext): Promise<boolean> {
+  canActivate(context: ExecutionContext): Promise<boolean> | boolean {
     const { skip, timeoutMillis } = this.#metadataOf(context);
     if (skip) return true;
     const unit = unitOfRequest(httpRequestOf(context));
@@ -60,9 +63,22 @@ export class TenantGuard implements CanActivate {
     // A guard that is registered twice asks once.
     if (unit.tenant !== undefined) return true;
     this.#resources.context.assertAccepting();
-    const { resolver } = await this.#resources.tenants();
-    unit.enter(await resolver.resolve(context));
-    return true;
+    // No promise where none is needed: every request passes here.
+    const tenants = this.#resources.tenants();
+    if (isPromiseLike(tenants)) return tenants.then((side) => this.#enter(unit, side, context));
+    return this.#enter(unit, tenants, context);
+  }
+
+  #enter(unit: UnitOfWork, { resolver }: TenantSide, context: ExecutionContext): Promise<boolean> | boolean {
+    const tenant = resolver.resolve(context);
+    if (!isPromiseLike(tenant)) {
+      unit.enter(tenant);
+      return true;
+    }
+    return tenant.then((resolved) => {
+      unit.enter(resolved);
+      return true;
+    });
   }
 
   #metadataOf(context: ExecutionContext): HandlerMetadata {

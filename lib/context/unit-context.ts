@@ -90,7 +90,7 @@ export class UnitContext {
     };
     // A client that left while something before this was still at work: 'close' has been, and does not come again.
     if (response.closed || response.destroyed || request.socket.destroyed) end();
-    else response.once('close', end);
+    else response.on('close', end);
     this.#storage.run(unit, next);
   }
 

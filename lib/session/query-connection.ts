@@ -52,9 +52,8 @@ export class QueryConnection {
   /** The builders wait for this before each query; whether there is a connection is seen to when it is sent. */
   async ready(): Promise<void> {}
 
-  async *query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
-    const results = await this.#road.query(bound, this.#options);
-    for (const [index, result] of results.entries()) yield toChunk<T>(result, index);
+  query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
+    return new Chunks<T>(() => this.#road.query(bound, this.#options));
   }
 
   liveQuery(id: Uuid): AsyncIterable<LiveMessage> {
@@ -73,6 +72,37 @@ export class QueryConnection {
 
   /** Where the SDK reports that a live query could not be started again. Its subscriber hears nothing more. */
   propagateError(): void {}
+}
+
+/** The results of one query, one by one; it is sent when the first is asked for. By hand: a generator costs many promises. */
+class Chunks<T> implements AsyncIterableIterator<QueryChunk<T>> {
+  readonly #send: () => Promise<RpcQueryResult[]>;
+  #results: RpcQueryResult[] | undefined;
+  #next = 0;
+
+  constructor(send: () => Promise<RpcQueryResult[]>) {
+    this.#send = send;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<QueryChunk<T>, undefined>> {
+    if (this.#results !== undefined) return Promise.resolve(this.#take(this.#results));
+    return this.#send().then((results) => this.#take((this.#results = results)));
+  }
+
+  return(): Promise<IteratorResult<QueryChunk<T>, undefined>> {
+    this.#results = [];
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  #take(results: RpcQueryResult[]): IteratorResult<QueryChunk<T>, undefined> {
+    const index = this.#next++;
+    const result = results[index];
+    return result === undefined ? { done: true, value: undefined } : { done: false, value: toChunk<T>(result, index) };
+  }
 }
 
 function toChunk<T>(result: RpcQueryResult, query: number): QueryChunk<T> {

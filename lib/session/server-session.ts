@@ -155,6 +155,11 @@ export class ServerSession {
     if (this.#closedBecause !== undefined) return;
     this.#closedBecause = because;
     this.#readyEpoch = 0;
+    const { tenant, principal } = this.state;
+    // What is minted here is minted again in no time: a tenant that is quiet keeps no token.
+    if (!this.own && principal.type === 'tenant' && tenant?.credentials.type === 'jwt') {
+      this.#resources.tokens.forget(tenant);
+    }
     await this.#endDependents();
     // What prepares it now removes it when it is done, see #once.
     if (this.#preparing === undefined) await this.#leave();

@@ -30,6 +30,8 @@ export interface LeaseResources extends SlotResources {
   tracer?: QueryTracer | undefined;
 }
 
+type Work<Result> = (session: ServerSession, call: Call) => Promise<Result>;
+
 /**
  * One unit of work's use of the pool, and the one way by which its queries leave (R1, R3). It takes the principal's
  * shared session at the first query, moves to one of its own at the first change, and gives everything back at `close()`.
@@ -119,16 +121,16 @@ export class SessionLease implements QueryRoad {
     options: CallOptions | undefined,
     mayStartLive: boolean,
   ): Promise<RpcQueryResult[]> {
-    return this.withSession(async (session, call) => {
+    return this.withSession((session, call) => {
       const { id } = session;
       const message = { method: 'query', params: [query, bindings], session: id };
-      if (!mayStartLive) return await session.transport.send<RpcQueryResult[]>(message, call);
+      if (!mayStartLive) return session.transport.send<RpcQueryResult[]>(message, call);
       const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
       call.onLateResult = (late) => void track(late as RpcQueryResult[]);
-      const results = await session.transport.send<RpcQueryResult[]>(message, call);
-      await track(results);
-      return results;
+      return session.transport
+        .send<RpcQueryResult[]>(message, call)
+        .then((results) => track(results).then(() => results));
     }, options);
   }
 
@@ -147,49 +149,69 @@ export class SessionLease implements QueryRoad {
    * waiting together is bounded, and ends with the lease.
    * @throws SessionClosedError after `close()`, also when that comes in the middle; the reason of an aborted signal
    */
-  async withSession<Result>(
-    work: (session: ServerSession, call: Call) => Promise<Result>,
-    options?: CallOptions,
-  ): Promise<Result> {
-    return await this.track(async (call) => {
-      const { pool } = this.#resources;
-      let isHealed = false;
-      for (;;) {
-        const session = this.#slot.take() ?? (await this.#ready(call));
-        const { id } = session;
-        try {
-          this.assertOpen();
-          call.assertWanted();
-          return await work(session, call);
-        } catch (error) {
-          if (isNotSent(error) && !call.isOverdue) continue;
-          // A refused call was not run, so sending it once more cannot run it twice.
-          if (isHealed || !heal(session, id, error)) throw error;
-          isHealed = true;
-        } finally {
-          void pool.release(session);
-        }
-      }
+  withSession<Result>(work: Work<Result>, options?: CallOptions): Promise<Result> {
+    return this.track((call) => {
+      const session = this.#slot.take();
+      return session === undefined ? this.#attempt(call, work, false) : this.#use(session, call, work, false);
     }, options);
   }
 
   /**
-   * Makes a call with the bounds of this unit of work.
+   * Makes a call with the bounds of this unit of work. The steady state passes here: no promise more than needed.
    * @throws what `work` throws, with the codes of this library
    */
-  async track<Result>(work: (call: Call) => Promise<Result>, options?: CallOptions): Promise<Result> {
-    this.assertOpen();
+  track<Result>(work: (call: Call) => Promise<Result>, options?: CallOptions): Promise<Result> {
     const { requestTimeoutMillis, statistics } = this.#resources;
     const own = this.#options();
     const limitMillis = options?.requestTimeoutMillis ?? own?.requestTimeoutMillis ?? requestTimeoutMillis;
-    const call = new Call(this.#calls, limitMillis, anySignal(options?.signal, own?.signal));
-    statistics.calls++;
+    let call: Call | undefined;
+    const failed = (error: unknown): Error => {
+      call?.end();
+      return statistics.failed(translateDatabaseError(error)) as Error;
+    };
     try {
-      return await work(call);
+      this.assertOpen();
+      const begun = (call = new Call(this.#calls, limitMillis, anySignal(options?.signal, own?.signal)));
+      statistics.calls++;
+      return work(begun).then(
+        (result) => {
+          begun.end();
+          return result;
+        },
+        (error: unknown) => {
+          throw failed(error);
+        },
+      );
     } catch (error) {
-      throw statistics.failed(translateDatabaseError(error));
-    } finally {
-      call.end();
+      return Promise.reject(failed(error));
+    }
+  }
+
+  async #attempt<Result>(call: Call, work: Work<Result>, isHealed: boolean): Promise<Result> {
+    const session = await this.#ready(call);
+    return await this.#use(session, call, work, isHealed);
+  }
+
+  /** Does the work with a session that is retained for it, and once more with another when the server has not run it. */
+  #use<Result>(session: ServerSession, call: Call, work: Work<Result>, isHealed: boolean): Promise<Result> {
+    const { pool } = this.#resources;
+    const { id } = session;
+    const failed = (error: unknown): Promise<Result> => {
+      void pool.release(session);
+      if (isNotSent(error) && !call.isOverdue) return this.#attempt(call, work, isHealed);
+      // A refused call was not run, so sending it once more cannot run it twice.
+      if (!isHealed && heal(session, id, error)) return this.#attempt(call, work, true);
+      throw error;
+    };
+    try {
+      this.assertOpen();
+      call.assertWanted();
+      return work(session, call).then((result) => {
+        void pool.release(session);
+        return result;
+      }, failed);
+    } catch (error) {
+      return failed(error);
     }
   }
 

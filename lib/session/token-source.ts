@@ -63,6 +63,12 @@ export class TokenSource {
     if (entry?.token === token) delete entry.token;
   }
 
+  /** Forgets a principal's token, unless its sign-in is under way or was refused. */
+  forget(tenant: Tenant): void {
+    const entry = this.#entries.get(principalKey(tenant));
+    if (entry?.pending === undefined && entry?.refused === undefined) this.#entries.delete(principalKey(tenant));
+  }
+
   /**
    * Takes note that the server refused a token fresh from a sign-in (or from the key): as with a refused sign-in, nobody
    * tries again for a while.

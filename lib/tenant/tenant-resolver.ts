@@ -32,28 +32,27 @@ export class TenantResolver {
    * @throws TenantMismatchError two strategies name different tenants
    * @throws TenantNotFoundError, TenantSuspendedError what the store says
    */
-  async resolve(context: ExecutionContext): Promise<Tenant> {
-    const identifiers = await this.#identify(context);
-    const [first, ...others] = identifiers;
-    if (first === undefined) {
-      throw new TenantNotIdentifiedError(
-        'No strategy of tenants.strategies found a tenant in this request. Send what they look for, or mark the handler ' +
-          'with @SkipTenant() when it is for nobody in particular.',
-      );
+  resolve(context: ExecutionContext): Promise<Tenant> | Tenant {
+    // Where strategies and store answer at once, so does this: a promise less for every request.
+    const found: string[] = [];
+    const { strategies } = this.#options;
+    for (let index = 0; index < strategies.length; index++) {
+      const answer = (strategies[index] as TenantStrategy).identify(context);
+      if (isPromiseLike(answer)) return this.#resolveFrom(context, index, answer, found);
+      if (this.#note(answer, found)) break;
     }
-    if (others.length === 0) return await this.find(first);
-    return await this.#findAgreeing(first, others);
+    return this.#findAll(found);
   }
 
   /**
    * Looks up one identifier.
    * @throws TenantInvalidError, TenantNotFoundError, TenantSuspendedError
    */
-  async find(identifier: string): Promise<Tenant> {
-    const tenant = await this.#options.store.findByIdentifier(validateIdentifier(identifier));
-    if (tenant === undefined || tenant === null)
-      throw new TenantNotFoundError(`The tenant store knows no tenant "${identifier}".`);
-    return this.admit(tenant);
+  find(identifier: string): Promise<Tenant> | Tenant {
+    const answer = this.#options.store.findByIdentifier(validateIdentifier(identifier));
+    return isPromiseLike(answer)
+      ? Promise.resolve(answer).then((tenant) => this.#admitFound(identifier, tenant))
+      : this.#admitFound(identifier, answer);
   }
 
   /**
@@ -63,7 +62,8 @@ export class TenantResolver {
    */
   admit(tenant: Tenant): Tenant {
     const known = this.#sealed.get(tenant);
-    const sealed = known !== undefined && sameTenant(tenant, known) ? known : this.#seal(tenant);
+    const isKnown = known !== undefined && (known === tenant || sameTenant(tenant, known));
+    const sealed = isKnown ? known : this.#seal(tenant);
     if (sealed.status === 'suspended') throw new TenantSuspendedError(`Tenant "${sealed.id}" is suspended.`);
     return sealed;
   }
@@ -75,17 +75,44 @@ export class TenantResolver {
     return sealed;
   }
 
-  /** The different identifiers that the strategies found, in their order; one at most without cross-check. */
-  async #identify(context: ExecutionContext): Promise<string[]> {
-    const found: string[] = [];
-    for (const strategy of this.#options.strategies) {
-      const answer = strategy.identify(context);
-      const identifier = typeof answer === 'string' ? answer : await answer;
-      if (identifier === undefined || identifier === null) continue;
-      if (!found.includes(validateIdentifier(identifier))) found.push(identifier);
-      if (!this.#options.crossCheck) break;
+  #admitFound(identifier: string, tenant: Tenant | null | undefined): Tenant {
+    if (tenant === undefined || tenant === null)
+      throw new TenantNotFoundError(`The tenant store knows no tenant "${identifier}".`);
+    return this.admit(tenant);
+  }
+
+  async #resolveFrom(
+    context: ExecutionContext,
+    index: number,
+    pending: PromiseLike<string | undefined>,
+    found: string[],
+  ): Promise<Tenant> {
+    let isEnough = this.#note(await pending, found);
+    for (const strategy of this.#options.strategies.slice(index + 1)) {
+      if (isEnough) break;
+      isEnough = this.#note(await strategy.identify(context), found);
     }
-    return found;
+    return await this.#findAll(found);
+  }
+
+  /**
+   * Takes note of what a strategy said: each identifier once.
+   * @returns whether no other needs to be asked: without cross-check the first that answers decides
+   */
+  #note(identifier: string | null | undefined, found: string[]): boolean {
+    if (identifier === undefined || identifier === null) return false;
+    if (!found.includes(validateIdentifier(identifier))) found.push(identifier);
+    return !this.#options.crossCheck;
+  }
+
+  #findAll([first, ...others]: string[]): Promise<Tenant> | Tenant {
+    if (first === undefined) {
+      throw new TenantNotIdentifiedError(
+        'No strategy of tenants.strategies found a tenant in this request. Send what they look for, or mark the handler ' +
+          'with @SkipTenant() when it is for nobody in particular.',
+      );
+    }
+    return others.length === 0 ? this.find(first) : this.#findAgreeing(first, others);
   }
 
   /** Different identifiers may be names of one tenant; anything else is refused, without saying which of them exist. */
@@ -99,4 +126,9 @@ export class TenantResolver {
     }
     return this.admit(tenant);
   }
+}
+
+/** Also for promises of another realm or library: `instanceof` would take them for an answer. */
+export function isPromiseLike<Value>(value: Value | PromiseLike<Value>): value is PromiseLike<Value> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }

@@ -17,17 +17,23 @@ export interface TenantSide {
  * Puts the strategies and the store together, once they are asked for the first time: only then have the application's
  * own providers, which they may be, been made.
  */
-export function tenantSide(options: TenantsOptions | undefined, moduleRef: ModuleRef): () => Promise<TenantSide> {
-  let made: Promise<TenantSide> | undefined;
-  return async () => {
+export function tenantSide(
+  options: TenantsOptions | undefined,
+  moduleRef: ModuleRef,
+): () => Promise<TenantSide> | TenantSide {
+  let made: Promise<TenantSide> | TenantSide | undefined;
+  return () => {
     if (options === undefined) {
       throw new InvalidOptionsError('Option "tenants" is missing: without it there are no tenants to find.');
     }
-    made ??= make(options, moduleRef).catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return await made;
+    made ??= make(options, moduleRef).then(
+      (side) => (made = side),
+      (error: unknown) => {
+        made = undefined;
+        throw error;
+      },
+    );
+    return made;
   };
 }
 

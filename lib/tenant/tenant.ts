@@ -56,20 +56,40 @@ export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
  * shows them (R7). It is frozen, so nobody can move a running unit of work to other data.
  */
 export function sealTenant(tenant: Tenant): Tenant {
-  const { credentials, ...visible } = tenant;
-  // A list that stays the store's own could be changed under a session that was made by it.
-  const own =
-    credentials.type === 'jwt' ? { ...credentials, roles: Object.freeze([...credentials.roles]) } : { ...credentials };
-  const sealed = Object.defineProperties(own, REDACTION);
-  return Object.freeze(
-    Object.defineProperty({ ...visible }, 'credentials', { value: Object.freeze(sealed) }),
-  ) as Tenant;
+  return new SealedTenant(tenant) as unknown as Tenant;
 }
 
-const REDACTION: PropertyDescriptorMap = {
-  toJSON: { value: () => '[redacted]' },
-  [inspect.custom]: { value: () => '[redacted]' },
-};
+// Classes, not properties defined on each object: those would give each of 10,000 tenants a hidden class of its own.
+class SealedTenant {
+  readonly #credentials: SealedCredentials;
+
+  constructor({ credentials, ...visible }: Tenant) {
+    Object.assign(this, visible);
+    this.#credentials = new SealedCredentials(credentials);
+    Object.freeze(this);
+  }
+
+  get credentials(): SealedCredentials {
+    return this.#credentials;
+  }
+}
+
+class SealedCredentials {
+  constructor(credentials: TenantCredentials) {
+    Object.assign(this, credentials);
+    // A list that stays the store's own could be changed under a session that was made by it.
+    if (credentials.type === 'jwt') Object.assign(this, { roles: Object.freeze([...credentials.roles]) });
+    Object.freeze(this);
+  }
+
+  toJSON(): string {
+    return '[redacted]';
+  }
+
+  [inspect.custom](): string {
+    return '[redacted]';
+  }
+}
 
 /** Whether two records of a store say the same; a changed one must not be served from what was made of the other. */
 export function sameTenant(a: Tenant, b: Tenant): boolean {
@@ -78,10 +98,15 @@ export function sameTenant(a: Tenant, b: Tenant): boolean {
 
 /** Compares own values, all but the credentials of a tenant: those are a level of their own. */
 function shallowEqual(a: object, b: object): boolean {
-  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
-  const keys = Object.keys(left).filter((key) => key !== 'credentials');
-  if (keys.length !== Object.keys(right).filter((key) => key !== 'credentials').length) return false;
-  return keys.every((key) => sameValue(left[key], right[key]));
+  let keys = 0;
+  for (const key in a) {
+    if (key === 'credentials' || !Object.hasOwn(a, key)) continue;
+    keys++;
+    if (!Object.hasOwn(b, key)) return false;
+    if (!sameValue((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key])) return false;
+  }
+  for (const key in b) if (key !== 'credentials' && Object.hasOwn(b, key)) keys--;
+  return keys === 0;
 }
 
 function sameValue(a: unknown, b: unknown): boolean {

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => database?.stop());
 
-/** An application whose tenants are signed in already. */
+/** An application whose tenants are signed in already, and have just called: a limit for each holds while there are others. */
 async function start(options: Parameters<typeof moduleOptions>[2]) {
   const app = await createContext(moduleOptions(database, store, options));
   const tenancy = app.get(Tenancy);
@@ -55,7 +55,7 @@ describe('calls', () => {
   });
 
   itWithFaults('R5: that may not even wait are refused, with the limit that was hit', async () => {
-    await using app = await start({ calls: { maxInFlightPerTenant: 1, maxWaitingPerTenant: 2 } });
+    await using app = await start({ sockets: 1, calls: { maxInFlightPerTenant: 1, maxWaitingPerTenant: 2 } });
     const hold = await faultsOf(database).holdAnswers({ match: 'flood' });
     const flood = Array.from({ length: 5 }, () => app.tenancy.run(acme, (db) => db.query("RETURN 'flood'")));
     const outcomes = Promise.allSettled(flood);
@@ -84,7 +84,7 @@ describe('calls', () => {
   });
 
   itWithFaults('R4: that wait, for their turn or their answer, have one limit for all of it', async () => {
-    await using app = await start({ requestTimeoutMillis: 400, calls: { maxInFlightPerTenant: 1 } });
+    await using app = await start({ sockets: 1, requestTimeoutMillis: 400, calls: { maxInFlightPerTenant: 1 } });
     const hold = await faultsOf(database).holdAnswers({ match: 'slow' });
     const began = Date.now();
     const outcomes = await Promise.allSettled(
@@ -193,7 +193,7 @@ describe('an AbortSignal', () => {
   });
 
   itWithFaults('of a unit of work ends all its calls; one that waits for its turn is never sent', async () => {
-    await using app = await start({ calls: { maxInFlightPerTenant: 1 } });
+    await using app = await start({ sockets: 1, calls: { maxInFlightPerTenant: 1 } });
     const hold = await faultsOf(database).holdAnswers({ match: 'slow' });
     const signal = AbortSignal.timeout(100);
     const unit = app.tenancy.run(acme, (db) => Promise.allSettled([db.query("RETURN 'slow'"), db.query('RETURN 3')]), { signal }); // prettier-ignore
@@ -235,7 +235,7 @@ describe('a client that goes away', () => {
           ended.push(code((outcome as PromiseRejectedResult).reason));
       }
     }
-    const options = moduleOptions(database, store, { calls: { maxInFlightPerTenant: 1 } });
+    const options = moduleOptions(database, store, { calls: { maxInFlight: 1 } });
     const { app, url } = await listen(options, { controllers: [SlowController] });
     await app.get(Tenancy).run(acme, (db) => db.query('RETURN 1'));
     const hold = await faultsOf(database).holdAnswers({ match: 'slow' });

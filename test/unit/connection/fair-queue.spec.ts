@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type CallLimits, FairQueue } from '../../../lib/connection/fair-queue.js';
 import type { RpcCall, RpcTransport, SendOptions, TransportListener } from '../../../lib/connection/rpc-transport.js';
 import { ConnectionLostError } from '../../../lib/surreal.errors.js';
@@ -64,6 +64,11 @@ describe('FairQueue', () => {
       maxWaiting: 100,
       ...limits,
     });
+    // Somebody else has just called: a tenant that has the socket for itself has no limit of its own.
+    void queue.lane('z').send({ method: 'z' });
+    void transport.answer('z');
+    transport.sent.length = 0;
+    transport.timeouts.length = 0;
   };
   beforeEach(() => make());
 
@@ -84,6 +89,24 @@ describe('FairQueue', () => {
     expect(transport.sent).toEqual(['a1', 'a2', 'a3']);
     await transport.answer('a1', 'a3');
     expect(transport.sent).toEqual(['a1', 'a2', 'a3', 'a4']);
+  });
+
+  it('lets a tenant that has the socket for itself use all of it, until somebody else comes', async () => {
+    make({ maxInFlight: 5 });
+    jest.useFakeTimers({ now: Date.now() + 2_000, doNotFake: ['setTimeout', 'setImmediate', 'queueMicrotask'] });
+    void send('a1', 'a2', 'a3', 'a4', 'a5', 'a6');
+    expect(transport.sent).toHaveLength(5);
+    void send('b1');
+    for (const method of ['a1', 'a2', 'a3', 'a4']) await transport.answer(method);
+    expect(transport.sent).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'a6']);
+    jest.useRealTimers();
+  });
+
+  it('R6: keeps to the limit while others come and go', async () => {
+    void send('b1');
+    await transport.answer('b1');
+    void send('a1', 'a2', 'a3');
+    expect(transport.sent).toEqual(['b1', 'a1', 'a2']);
   });
 
   it('R6: lets other tenants pass a flood at once', () => {
