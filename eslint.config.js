@@ -13,6 +13,7 @@ const LAYERS = {
   tenant: [],
   session: ['connection', 'tenant'],
   context: ['connection', 'tenant', 'session'],
+  telemetry: ['connection', 'tenant', 'session', 'context'],
   auth: ['connection', 'tenant', 'session', 'context'],
   transaction: ['connection', 'tenant', 'session', 'context', 'auth'],
   live: ['connection', 'tenant', 'session', 'context', 'auth', 'transaction'],
@@ -164,6 +165,11 @@ function layeringRules() {
   });
   return [
     ...folders,
+    layer('terminus', 'lib/terminus/**/*.ts', only(['./*', ...topFiles, '../context/*', '../connection/*']), {
+      regex: '^\\.\\./connection/',
+      allowTypeImports: true,
+      message: 'terminus/ may import types from connection/, but no values.',
+    }),
     layer('testing', 'lib/testing/**/*.ts', only(['./*', '../surreal.errors.js'])),
     layer('top files', 'lib/*.ts', only(['./surreal.errors.js', './surreal.options.js'])),
     layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './connection/*', './tenant/*']), {

@@ -7,6 +7,7 @@ export default {
   moduleNameMapper: {
     // The test server starts a process of its own, which needs compiled code: tests take it as users do, built.
     '^nestjs-surreal/testing$': '<rootDir>/dist/testing/index.js',
+    '^nestjs-surreal/terminus$': '<rootDir>/lib/terminus/index.ts',
     '^nestjs-surreal$': '<rootDir>/lib/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

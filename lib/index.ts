@@ -5,7 +5,13 @@ export {
   SURREAL,
   type SurrealOptionsFactory,
 } from './surreal.module.js';
-export type { SurrealModuleOptions, TenantsOptions, SessionsOptions, CallsOptions } from './surreal.options.js';
+export type {
+  SurrealModuleOptions,
+  TenantsOptions,
+  SessionsOptions,
+  CallsOptions,
+  TelemetryOptions,
+} from './surreal.options.js';
 export {
   AlreadyExistsError,
   ConnectionLostError,

@@ -5,6 +5,7 @@ import {
   Inject,
   Module,
   type NestModule,
+  type OnApplicationBootstrap,
   type OnApplicationShutdown,
   type Provider,
   Scope,
@@ -14,6 +15,7 @@ import { SurrealConnection } from './connection/surreal-connection.js';
 import { currentSession } from './context/current-session.js';
 import { openUnitsForRequests } from './context/http-units.js';
 import { SurrealExceptionFilter } from './context/surreal-exception.filter.js';
+import { takeStats } from './context/stats.js';
 import { Tenancy, TENANCY_RESOURCES, type TenancyResources } from './context/tenancy.js';
 import { TenantSession } from './context/tenant-session.js';
 import { TenantGuard } from './context/tenant.guard.js';
@@ -24,6 +26,7 @@ import { ServerSession, type SessionState } from './session/server-session.js';
 import { SessionPool } from './session/session-pool.js';
 import { TokenSource } from './session/token-source.js';
 import { resolveOptions, type ResolvedOptions, SURREAL_OPTIONS, type SurrealModuleOptions } from './surreal.options.js';
+import { Telemetry } from './telemetry/telemetry.js';
 import { tenantSide } from './tenant/tenant-side.js';
 import { TenantStore } from './tenant/tenant-store.js';
 
@@ -60,7 +63,12 @@ const providers: Provider[] = [
     useFactory: (options: ResolvedOptions) => SurrealConnection.open(options),
   },
   { provide: SURREAL, inject: [SurrealConnection], useFactory: ({ surreal }: SurrealConnection) => surreal },
-  { provide: TENANCY_RESOURCES, inject: [SURREAL_OPTIONS, SurrealConnection, ModuleRef], useFactory: makeResources },
+  { provide: Telemetry, inject: [SURREAL_OPTIONS], useFactory: (options: ResolvedOptions) => Telemetry.load(options) },
+  {
+    provide: TENANCY_RESOURCES,
+    inject: [SURREAL_OPTIONS, SurrealConnection, ModuleRef, Telemetry],
+    useFactory: makeResources,
+  },
   { provide: UnitContext, inject: [TENANCY_RESOURCES], useFactory: ({ context }: TenancyResources) => context },
   Tenancy,
   TenantGuard,
@@ -101,7 +109,7 @@ const providers: Provider[] = [
 })
 export class SurrealModule
   extends ConfigurableModuleClass
-  implements NestModule, BeforeApplicationShutdown, OnApplicationShutdown
+  implements NestModule, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
 {
   static override forRoot(options: typeof OPTIONS_TYPE): DynamicModule {
     return { ...super.forRoot(options), global: true };
@@ -113,22 +121,30 @@ export class SurrealModule
 
   readonly #connection: SurrealConnection;
   readonly #resources: TenancyResources;
+  readonly #telemetry: Telemetry;
   readonly #host: HttpAdapterHost;
 
   constructor(
     connection: SurrealConnection,
     @Inject(TENANCY_RESOURCES) resources: TenancyResources,
+    telemetry: Telemetry,
     host: HttpAdapterHost,
   ) {
     super();
     this.#connection = connection;
     this.#resources = resources;
+    this.#telemetry = telemetry;
     this.#host = host;
   }
 
   /** Nest calls this before it sets up routes, whatever they are: units of work are opened in front of all of them. */
   configure(): void {
     openUnitsForRequests(this.#host.httpAdapter, this.#resources.context);
+  }
+
+  /** Called by Nest last of all at start: of an application that fails before, nothing is left in the global meter. */
+  onApplicationBootstrap(): void {
+    this.#telemetry.observe(() => takeStats(this.#resources, false));
   }
 
   /**
@@ -141,6 +157,7 @@ export class SurrealModule
 
   /** Called by Nest once the HTTP server is closed, so requests have ended. */
   async onApplicationShutdown(): Promise<void> {
+    this.#telemetry.stop();
     await this.#resources.context.close();
     await this.#resources.pool.close();
     await this.#connection.close();
@@ -151,6 +168,7 @@ function makeResources(
   options: ResolvedOptions,
   connection: SurrealConnection,
   moduleRef: ModuleRef,
+  { tracer }: Telemetry,
 ): TenancyResources {
   const { requestTimeoutMillis } = options;
   const { sessions: sockets, signins, logins } = connection;
@@ -163,7 +181,7 @@ function makeResources(
   );
   const statistics = new CallStatistics();
   const leaks = leakDetectionMillis === undefined ? undefined : new LeakWatch(leakDetectionMillis);
-  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics, leaks };
+  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics, leaks, tracer };
   const context = new UnitContext(handleResources);
   return {
     ...handleResources,
@@ -172,6 +190,7 @@ function makeResources(
     tokens,
     tenants: tenantSide(options.tenants, moduleRef),
     maxSessions: options.sessions.max,
+    calls: options.calls,
     shutdownTimeoutMillis: options.shutdownTimeoutMillis,
   };
 }

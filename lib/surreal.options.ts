@@ -42,6 +42,19 @@ export interface SurrealModuleOptions {
   connectTimeoutMillis?: number;
   /** Whether errors of the database and of this library become HTTP answers by themselves. Default true. */
   exceptionFilter?: boolean;
+  /**
+   * Spans and metrics by OpenTelemetry, where the application has `@opentelemetry/api` and has registered an SDK.
+   * Default true.
+   */
+  telemetry?: boolean | TelemetryOptions;
+}
+
+export interface TelemetryOptions {
+  /**
+   * Put the text of queries into their spans. Default false: a text holds whatever values the application has pasted into it.
+   * Bindings are never shown.
+   */
+  queryText?: boolean;
 }
 
 export interface TenantsOptions {
@@ -102,6 +115,7 @@ export interface ResolvedOptions extends SurrealModuleOptions {
   pingIntervalMillis: number;
   shutdownTimeoutMillis: number;
   exceptionFilter: boolean;
+  telemetry: false | Required<TelemetryOptions>;
 }
 
 /** Injection token of the resolved options. */
@@ -151,6 +165,7 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     reconnect: isObject,
     shutdownTimeoutMillis: isDuration,
     exceptionFilter: isBoolean,
+    telemetry: isSwitch,
   });
   if (options.url === undefined)
     throw new InvalidOptionsError('Option "url" is missing. Give the address of SurrealDB.');
@@ -177,6 +192,9 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     maxDelayMillis: isDuration,
     maxAttempts: isCount,
   });
+  const { telemetry = true } = options;
+  const telemetryOptions = typeof telemetry === 'object' ? telemetry : {};
+  assertKeys('telemetry.', telemetryOptions, { queryText: isBoolean });
   const sessions = { ...SESSIONS, ...defined(options.sessions) };
   return {
     ...DEFAULTS,
@@ -185,6 +203,7 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     sessions: { maxOwnPerTenant: Math.ceil(sessions.max / 4), ...sessions },
     calls: { ...CALLS, ...defined(options.calls) },
     reconnect: defined(options.reconnect),
+    telemetry: telemetry !== false && { queryText: false, ...defined(telemetryOptions) },
   };
 }
 
@@ -220,6 +239,8 @@ type Check = (value: unknown) => string | undefined;
 
 const isText: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a non-empty string');
 const isBoolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+const isSwitch: Check = (value) =>
+  isBoolean(value) === undefined || isObject(value) === undefined ? undefined : 'true, false or an object';
 const isObject: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
 const isCount: Check = (value) =>
   Number.isInteger(value) && (value as number) > 0 ? undefined : 'a whole number above 0';

@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { CallLimits } from '../connection/fair-queue.js';
 import type { SurrealConnection } from '../connection/surreal-connection.js';
 import { type CallOptions, callOptions } from '../session/call.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
@@ -18,6 +19,8 @@ export interface TenancyResources extends HandleResources {
   tenants: () => Promise<TenantSide> | TenantSide;
   /** The option `sessions.max`. */
   maxSessions: number;
+  /** The option `calls`, each of whose limits is of one socket. */
+  calls: CallLimits;
   /** How long a shutdown waits for what runs. */
   shutdownTimeoutMillis: number;
 }

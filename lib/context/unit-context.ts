@@ -55,6 +55,11 @@ export class UnitContext {
     return this.#running.size;
   }
 
+  /** Whether the application is shutting down, and takes no new units of work. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
   /** @throws ShuttingDownError once the application is shutting down */
   assertAccepting(): void {
     if (!this.#isClosing) return;

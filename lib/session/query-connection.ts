@@ -113,8 +113,7 @@ function toChunk<T>(result: RpcQueryResult, query: number): QueryChunk<T> {
     kind: isList && result.status === 'OK' ? 'batched-final' : 'single',
     stats: statistics(result.time),
   };
-  if (result.status === 'ERR')
-    chunk.error = translateDatabaseError(serverError(result)) as NonNullable<typeof chunk.error>;
+  if (result.status === 'ERR') chunk.error = statementError(result) as NonNullable<typeof chunk.error>;
   else {
     chunk.result = (isList ? result.result : [result.result]) as T[];
     if (result.type !== undefined) chunk.type = result.type;
@@ -133,6 +132,11 @@ function statistics(time: string): NonNullable<QueryChunk<unknown>['stats']> {
       return Duration.parseFloat(time);
     },
   };
+}
+
+/** The error of a statement that failed, with the code of this library where it has one. */
+export function statementError(result: RpcQueryResult): unknown {
+  return translateDatabaseError(serverError(result));
 }
 
 function serverError({ result, kind, details }: RpcQueryResult): Error {

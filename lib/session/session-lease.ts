@@ -11,7 +11,7 @@ import { enterDatabase } from './identity.js';
 import type { LeakWatch } from './leak-watch.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
-import type { QueryTracer } from './query-tracer.js';
+import { type QueryTracer, tracedQuery } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
 import { type Admission, SessionSlot, type SlotResources } from './session-slot.js';
 
@@ -110,10 +110,12 @@ export class SessionLease implements QueryRoad {
     return mayStartLive ? this.#liveQueries.starting(run) : run();
   }
 
-  /** Runs a query inside its span, where queries are traced. */
-  traced(bound: BoundQuery, work: () => Promise<RpcQueryResult[]>): Promise<RpcQueryResult[]> {
+  /** Runs a query inside its span, where queries are traced. What is asked of a closed lease is refused, and is no query. */
+  traced<Result>(bound: Pick<BoundQuery, 'query' | 'bindings'>, work: () => Promise<Result>): Promise<Result> {
     const { tracer } = this.#resources;
-    return tracer === undefined ? work() : tracer.trace({ sql: bound.query, tenant: this.tenant }, work);
+    if (tracer === undefined || this.isClosed) return work();
+    const { tenant } = this;
+    return tracer.trace(tracedQuery(bound, tenant, tenant ?? this.target), work);
   }
 
   #query(

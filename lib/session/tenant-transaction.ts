@@ -25,6 +25,10 @@ export class OpenTransaction implements QueryRoad, Dependent {
    * @throws what `SessionLease.withSession` throws
    */
   static async begin(lease: SessionLease): Promise<OpenTransaction> {
+    return await lease.traced({ query: 'BEGIN', bindings: {} }, () => OpenTransaction.#begin(lease));
+  }
+
+  static async #begin(lease: SessionLease): Promise<OpenTransaction> {
     return await lease.withSession(async (session, call) => {
       const { id: sessionId, transport } = session;
       const { epoch } = transport;
@@ -104,7 +108,9 @@ export class OpenTransaction implements QueryRoad, Dependent {
   async #finish(method: 'commit' | 'cancel', call?: Call): Promise<void> {
     this.#isClosed = true;
     try {
-      await this.#send({ method, params: [this.#id] }, { ...bounds(call), isUrgent: true });
+      await this.#lease.traced({ query: method.toUpperCase(), bindings: {} }, () =>
+        this.#send({ method, params: [this.#id] }, { ...bounds(call), isUrgent: true }),
+      );
     } catch (error) {
       this.#hasFailed = true;
       throw error;

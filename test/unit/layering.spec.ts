@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { Linter } from 'eslint';
 import tseslint from 'typescript-eslint';
 
-const FOLDERS = ['connection', 'tenant', 'session', 'context', 'auth', 'transaction', 'live'];
+const FOLDERS = ['connection', 'tenant', 'session', 'context', 'telemetry', 'auth', 'transaction', 'live'];
 
 describe('the layering of lib', () => {
   const linter = new Linter();
@@ -30,12 +30,13 @@ describe('the layering of lib', () => {
     ['tenant', []],
     ['session', ['connection', 'tenant']],
     ['context', ['connection', 'tenant', 'session']],
+    ['telemetry', ['connection', 'tenant', 'session', 'context']],
     ['auth', ['connection', 'tenant', 'session', 'context']],
     ['transaction', ['connection', 'tenant', 'session', 'context', 'auth']],
     ['live', ['connection', 'tenant', 'session', 'context', 'auth', 'transaction']],
     ['testing', []],
   ])('lets %s import, of the other folders, %j', (folder, below) => {
-    const others = [...FOLDERS, 'testing'].filter((name) => name !== folder);
+    const others = [...FOLDERS, 'terminus', 'testing'].filter((name) => name !== folder);
     for (const statement of ['import { a } from', 'import type { A } from', 'export { a } from', 'export * from']) {
       const allowed = others.filter((name) => allows(`lib/${folder}/some.ts`, `${statement} '../${name}/a.js';`));
       expect(allowed).toEqual(below);
@@ -47,27 +48,35 @@ describe('the layering of lib', () => {
     "import { a } from '../index.js'",
     "import { a } from '..'",
     "import { a } from 'nestjs-surreal'",
+    "import { a } from 'nestjs-surreal/terminus'",
     "import { a } from 'nestjs-surreal/testing'",
     "import { a } from './../live/a.js'",
     "const a = await import('../live/a.js')",
     "type A = import('../live/a.js').A",
   ])('refuses %s in every folder', (code) => {
-    expect([...FOLDERS, 'testing'].filter((folder) => allows(`lib/${folder}/some.ts`, code))).toEqual([]);
+    expect([...FOLDERS, 'terminus', 'testing'].filter((folder) => allows(`lib/${folder}/some.ts`, code))).toEqual([]);
   });
 
   it.each([
     [false, 'testing/some.ts', "import { a } from '../surreal.options.js'"],
     [true, 'testing/some.ts', "import { a } from '../surreal.errors.js'"],
+    [true, 'terminus/some.ts', "import { a } from '../context/tenancy.js'"],
+    [true, 'terminus/some.ts', "import { a } from '../surreal.errors.js'"],
+    [true, 'terminus/some.ts', "import type { A } from '../connection/a.js'"],
+    [false, 'terminus/some.ts', "import { a } from '../connection/a.js'"],
+    [false, 'terminus/some.ts', "import { a } from '../session/a.js'"],
     [false, 'surreal.errors.ts', "import type { Tenant } from './tenant/tenant.js'"],
     [true, 'surreal.options.ts', "import type { Tenant } from './tenant/tenant.js'"],
     [false, 'surreal.options.ts', "import { sealTenant } from './tenant/tenant.js'"],
     [false, 'surreal.options.ts', "import type { A } from './session/a.js'"],
     [true, 'surreal.module.ts', "import { a } from './live/a.js'"],
     [false, 'surreal.module.ts', "import { a } from './testing/index.js'"],
+    [false, 'surreal.module.ts', "import { a } from './terminus/index.js'"],
     [false, 'surreal.module.ts', "import { a } from './index.js'"],
     [true, 'index.ts', "export * from './surreal.module.js'"],
     [true, 'index.ts', "export * from './tenant/tenant.js'"],
     [false, 'index.ts', "export * from './testing/index.js'"],
+    [false, 'index.ts', "export * from './terminus/index.js'"],
   ])('says %s to lib/%s: %s', (expected, file, code) => {
     expect(allows(`lib/${file}`, code)).toBe(expected);
   });

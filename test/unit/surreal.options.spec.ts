@@ -24,7 +24,19 @@ describe('resolveOptions', () => {
       pingIntervalMillis: 10_000,
       shutdownTimeoutMillis: 10_000,
       exceptionFilter: true,
+      telemetry: { queryText: false },
     });
+  });
+
+  it.each([
+    [undefined, { queryText: false }],
+    [true, { queryText: false }],
+    [{}, { queryText: false }],
+    [{ queryText: true }, { queryText: true }],
+    [false, false],
+  ])('takes telemetry: %j', (telemetry, resolved) => {
+    const options = { url: 'mem://', telemetry } as SurrealModuleOptions;
+    expect(resolveOptions(options).telemetry).toEqual(resolved);
   });
 
   it.each<[string, unknown, RegExp]>([
@@ -47,6 +59,13 @@ describe('resolveOptions', () => {
     ['a timeout that setTimeout cannot hold', { url: 'mem://', requestTimeoutMillis: 2 ** 31 }, /below 2\^31/],
     ['an unknown key of sessions', { url: 'mem://', sessions: { maximum: 1 } }, /"sessions.maximum" is unknown/],
     ['a wrong count', { url: 'mem://', sessions: { max: 0 } }, /"sessions.max" must be a whole number above 0/],
+    ['a wrong telemetry', { url: 'mem://', telemetry: 'on' }, /"telemetry" must be true, false or an object/],
+    ['an unknown key of telemetry', { url: 'mem://', telemetry: { text: true } }, /"telemetry.text" is unknown/],
+    [
+      'a wrong queryText',
+      { url: 'mem://', telemetry: { queryText: 1 } },
+      /"telemetry.queryText" must be true or false/,
+    ],
     ['no store', { url: 'mem://', tenants: { strategies: [fromHeader('x')] } }, /"tenants.store" is missing/],
     ['a store without its method', { url: 'mem://', tenants: { ...tenants, store: {} } }, /"tenants.store" must be/],
     ['no strategies', { url: 'mem://', tenants: { ...tenants, strategies: [] } }, /"tenants.strategies" must be/],
