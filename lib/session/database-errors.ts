@@ -1,4 +1,4 @@
-import { ConnectionUnavailableError, ServerError } from 'surrealdb';
+import { ConnectionUnavailableError, LiveSubscriptionError, ServerError } from 'surrealdb';
 import {
   AlreadyExistsError,
   ConnectionLostError,
@@ -32,6 +32,8 @@ export function translateDatabaseError(error: unknown): unknown {
       cause: error,
     });
   }
+  // What kept a live query from starting is what it has to say.
+  if (error instanceof LiveSubscriptionError && error.cause !== undefined) return translateDatabaseError(error.cause);
   if (!(error instanceof ServerError)) return error;
   return structured(error) ?? byMessage(error) ?? error;
 }

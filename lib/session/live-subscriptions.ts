@@ -25,14 +25,24 @@ export function isLiveGap(message: { action: string }): message is LiveGap {
   return message.action === 'GAP';
 }
 
-/** Runs in what the SDK does to start a live query again, on the socket of that epoch. */
-const restarting = new AsyncLocalStorage<{ epoch: number }>();
+/** That the SDK starts a live query again, on the socket of that epoch. */
+interface Restart {
+  epoch: number;
+  /** Its subscriber has left meanwhile. */
+  isOver: boolean;
+}
+
+/** Runs in what the SDK does for that. */
+const restarting = new AsyncLocalStorage<Restart>();
+
+/** Of so many live queries that went with their socket a unit of work knows, so that ending one is no error. */
+const MAX_GONE = 1_000;
 
 /** Pauses between attempts to start a live query again, when its tenant cannot sign in. */
 const RESTART_BACKOFF: Backoff = { firstMillis: 250, maxMillis: 30_000 };
 
-/** The text with which the SDK ends a live query. */
-const KILL = /^\s*KILL\s+\$(\w+)\s*;?\s*$/i;
+/** The text with which the SDK ends a live query (`KILL u"…"`), or an application does (`KILL $id`). */
+const KILL = /^\s*KILL\s+(?:\$(\w+)|u?["']([\da-f-]{36})["'])\s*;?\s*$/i;
 
 /** A live query on the server. The embedded engine goes on sending after its session is gone, so it must be killed. */
 class LiveQuery implements Dependent {
@@ -79,6 +89,7 @@ export class LiveSubscriptions {
   readonly #transport: RpcTransport;
   readonly #adopt: Adopt;
   readonly #queries = new Map<string, LiveQuery>();
+  readonly #gone = new Set<string>();
   readonly #reconnects = new Set<() => void>();
 
   constructor(transport: RpcTransport, adopt: Adopt) {
@@ -96,12 +107,24 @@ export class LiveSubscriptions {
     { query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>,
     results: readonly RpcQueryResult[],
   ): Promise<void> {
-    const killed = KILL.exec(query)?.[1];
+    const killed = killedId(query, bindings);
     for (const { type, result } of results) {
       if (type === 'live' && result instanceof Uuid) await this.#start(result, session, id);
       // Of a text with more statements it is not said which was killed; ending one twice does no harm.
-      else if (type === 'kill' && killed !== undefined) this.#forget(String(bindings[killed]));
+      else if (type === 'kill' && killed !== undefined) this.#forget(killed);
     }
+  }
+
+  /**
+   * The answer to a KILL of a live query that has ended with its socket, which the server would refuse. The SDK sends one
+   * when a subscription is ended after a reconnect and before it has started again.
+   */
+  killEnded({ query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>): RpcQueryResult | undefined {
+    const key = killedId(query, bindings);
+    if (key === undefined) return undefined;
+    this.#forgetGone();
+    if (!this.#gone.delete(key)) return undefined;
+    return { status: 'OK', time: '0ns', type: 'kill', result: undefined };
   }
 
   /**
@@ -128,13 +151,15 @@ export class LiveSubscriptions {
   onReconnect(listener: () => void): () => void {
     // Without a socket the first start itself waits for one: that one is no reconnect.
     let isFirst = this.#transport.epoch === 0;
+    let restart: Restart | undefined;
     const unsubscribe = this.#transport.subscribe({
       connected: () => {
-        if (!isFirst) restarting.run({ epoch: this.#transport.epoch }, listener);
+        if (!isFirst) restarting.run((restart = { epoch: this.#transport.epoch, isOver: false }), listener);
         isFirst = false;
       },
     });
     const stop = () => {
+      if (restart !== undefined) restart.isOver = true;
       this.#reconnects.delete(stop);
       unsubscribe();
     };
@@ -153,7 +178,7 @@ export class LiveSubscriptions {
       try {
         return await start();
       } catch (error) {
-        const isOver = this.#reconnects.size === 0 || restart.epoch !== this.#transport.epoch;
+        const isOver = restart.isOver || restart.epoch !== this.#transport.epoch;
         if (isOver || !(error instanceof SurrealModuleError) || !error.retryable) throw error;
         await setTimeout(backoffDelay(RESTART_BACKOFF, attempt), undefined, { ref: false });
       }
@@ -169,9 +194,9 @@ export class LiveSubscriptions {
   }
 
   async #start(id: Uuid, session: ServerSession, sessionId: Uuid): Promise<void> {
-    // Those of an earlier socket ended with it.
-    for (const [key, query] of this.#queries) if (query.isGone) this.#forget(key);
+    this.#forgetGone();
     const query = new LiveQuery(this.#transport, id, sessionId);
+    if (restarting.getStore()?.isOver === true) return await query.end();
     try {
       query.release = this.#adopt(query, session);
       this.#queries.set(id.toString(), query);
@@ -181,8 +206,24 @@ export class LiveSubscriptions {
     }
   }
 
+  /** Those of an earlier socket ended with it. */
+  #forgetGone(): void {
+    for (const [key, query] of this.#queries) {
+      if (!query.isGone) continue;
+      this.#forget(key);
+      this.#gone.add(key);
+      const [oldest] = this.#gone;
+      if (this.#gone.size > MAX_GONE && oldest !== undefined) this.#gone.delete(oldest);
+    }
+  }
+
   #forget(key: string): void {
     this.#queries.get(key)?.stop();
     this.#queries.delete(key);
   }
+}
+
+function killedId(query: string, bindings: Record<string, unknown>): string | undefined {
+  const [, name, id] = KILL.exec(query) ?? [];
+  return name === undefined ? id : String(bindings[name]);
 }

@@ -260,6 +260,8 @@ function droppedMeanwhile(): ConnectionLostError {
 
 /** Whatever was lost while a session was prepared: the caller's own call had not left yet. */
 function asNotSent(error: unknown): unknown {
+  // It was attached on a socket that dropped before its sign-in was through.
+  if (isUnknownSession(error)) return droppedMeanwhile();
   if (!(error instanceof ConnectionLostError) || isNotSent(error)) return error;
   return new ConnectionLostError('The connection dropped while a session was being signed in. The call was not sent.', {
     outcome: 'not-sent',

@@ -127,6 +127,8 @@ export class SessionLease implements QueryRoad {
       const { id } = session;
       const message = { method: 'query', params: [query, bindings], session: id };
       if (!mayStartLive) return session.transport.send<RpcQueryResult[]>(message, call);
+      const killed = this.#liveQueries.killEnded({ query, bindings });
+      if (killed !== undefined) return Promise.resolve([killed]);
       const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
       call.onLateResult = (late) => void track(late as RpcQueryResult[]);

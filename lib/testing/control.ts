@@ -6,6 +6,8 @@ export interface ControlCalls {
   start: { argument: ServerSettings & { requestLog: string }; result: { port: number } };
   stop: { argument: undefined; result: undefined };
   dropConnections: { argument: undefined; result: undefined };
+  sendGarbage: { argument: undefined; result: undefined };
+  loseCall: { argument: CallFilterMessage; result: undefined };
   loseAnswer: { argument: CallFilterMessage; result: undefined };
   holdAnswers: { argument: CallFilterMessage; result: number };
   held: { argument: number; result: number };

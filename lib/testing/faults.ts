@@ -18,16 +18,20 @@ export interface FilteredCall {
   sql?: string;
 }
 
-/** What is to happen to the answer of one call, decided when the call came in. */
-export interface AnswerFate {
+/** What is to happen to one call and its answer, decided when the call came in. */
+export interface CallFate {
+  /** Cut the socket instead of running the call. */
+  callLost: boolean;
   /** Cut the socket instead of answering. */
-  lost: boolean;
+  answerLost: boolean;
   /** Settles when the answer may go out. To be called when the call has run, and not before. */
   untilReleased(): Promise<void>;
 }
 
+type Matcher = (call: FilteredCall) => boolean;
+
 interface Hold {
-  matches: (call: FilteredCall) => boolean;
+  matches: Matcher;
   held: number;
   released: Promise<void>;
   release: () => void;
@@ -35,13 +39,19 @@ interface Hold {
 
 /** The faults that are armed in a server. They end with its process. */
 export class Faults {
-  readonly #losses: ((call: FilteredCall) => boolean)[] = [];
+  readonly #lostCalls: Matcher[] = [];
+  readonly #lostAnswers: Matcher[] = [];
   readonly #holds = new Map<number, Hold>();
   #lastHold = 0;
 
+  /** Arms the loss of one call, before it runs: the next that matches. */
+  loseCall(filter: CallFilterMessage): void {
+    this.#lostCalls.push(matcher(filter));
+  }
+
   /** Arms the loss of one answer: that of the next call that matches. */
-  lose(filter: CallFilterMessage): void {
-    this.#losses.push(matcher(filter));
+  loseAnswer(filter: CallFilterMessage): void {
+    this.#lostAnswers.push(matcher(filter));
   }
 
   /** Withholds the answers of all matching calls that come in from now on, until `release` of the number returned. */
@@ -62,13 +72,20 @@ export class Faults {
     this.#holds.delete(hold);
   }
 
-  /** Decides about the answer of a call that just came in, and uses up the loss that matches it. */
-  decide(call: FilteredCall): AnswerFate {
-    const loss = this.#losses.findIndex((matches) => matches(call));
-    if (loss >= 0) this.#losses.splice(loss, 1);
-    const holds = [...this.#holds.values()].filter((hold) => hold.matches(call));
-    return { lost: loss >= 0, untilReleased: () => untilReleased(holds) };
+  /** Decides about a call that just came in, and uses up the loss that matches it. A call that is lost has no answer. */
+  decide(call: FilteredCall): CallFate {
+    const callLost = useUp(this.#lostCalls, call);
+    const answerLost = !callLost && useUp(this.#lostAnswers, call);
+    const holds = callLost ? [] : [...this.#holds.values()].filter((hold) => hold.matches(call));
+    return { callLost, answerLost, untilReleased: () => untilReleased(holds) };
   }
+}
+
+/** Whether a loss is armed for the call; the first that is, is disarmed. */
+function useUp(losses: Matcher[], call: FilteredCall): boolean {
+  const index = losses.findIndex((matches) => matches(call));
+  if (index >= 0) losses.splice(index, 1);
+  return index >= 0;
 }
 
 async function untilReleased(holds: Hold[]): Promise<void> {
@@ -76,7 +93,7 @@ async function untilReleased(holds: Hold[]): Promise<void> {
   await Promise.all(holds.map((hold) => hold.released));
 }
 
-function matcher({ method, match }: CallFilterMessage): (call: FilteredCall) => boolean {
+function matcher({ method, match }: CallFilterMessage): Matcher {
   const expression = typeof match === 'object' ? new RegExp(match.source, match.flags) : undefined;
   return (call) => {
     if (method !== undefined && call.method !== method) return false;

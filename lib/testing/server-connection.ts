@@ -4,7 +4,7 @@ import type { Faults } from './faults.js';
 import type { RecordedRequest } from './request-log.js';
 import { ServerSession } from './server-session.js';
 import type { TestEngine } from './test-engine.js';
-import { encodeMessage, serverError, toWireError, type WireRequest } from './wire.js';
+import { encodeMessage, garbageFrames, serverError, toWireError, type WireRequest } from './wire.js';
 
 /** What all sockets of a server share. */
 export interface ServerContext {
@@ -51,18 +51,19 @@ export class ServerConnection {
     return sessions.reduce((sum, session) => sum + session.liveQueries.size, 0);
   }
 
-  /** Runs a request and answers it, or does to the answer what the armed faults say. Never rejects. */
+  /** Runs a request and answers it, or does to it and its answer what the armed faults say. Never rejects. */
   async serve(request: WireRequest): Promise<void> {
     const { id, method, session, params } = request;
     const sql = method === 'query' && typeof params?.[0] === 'string' ? { sql: params[0] } : {};
-    this.#context.record({ method, ...(session ? { session: session.toString() } : {}), ...sql });
     const fate = this.#context.faults.decide({ method, ...sql });
+    if (fate.callLost) return this.#socket.terminate();
+    this.#context.record({ method, ...(session ? { session: session.toString() } : {}), ...sql });
     const answer = await this.#execute(request).then(
       (result) => ({ id, result }),
       (error: unknown) => ({ id, error: toWireError(error) }),
     );
     await fate.untilReleased();
-    if (fate.lost) this.#socket.terminate();
+    if (fate.answerLost) this.#socket.terminate();
     else this.send(answer);
   }
 
@@ -74,6 +75,12 @@ export class ServerConnection {
     } catch (error) {
       this.#socket.send(encodeMessage({ id: message.id, error: toWireError(error) }));
     }
+  }
+
+  /** Sends frames as no server should. Never rejects. */
+  async sendGarbage(): Promise<void> {
+    const sent = garbageFrames().map((frame) => new Promise((resolve) => this.#socket.send(frame, resolve)));
+    await Promise.all(sent);
   }
 
   /** Cancels the open transactions, ends the live queries and detaches the sessions. Never rejects. */

@@ -51,8 +51,16 @@ class TestServer implements Handlers {
     await Promise.all(this.#context.closing);
   }
 
+  async sendGarbage(): Promise<undefined> {
+    await Promise.all([...this.#connections].map((connection) => connection.sendGarbage()));
+  }
+
+  loseCall(filter: ControlCalls['loseCall']['argument']): undefined {
+    this.#context.faults.loseCall(filter);
+  }
+
   loseAnswer(filter: ControlCalls['loseAnswer']['argument']): undefined {
-    this.#context.faults.lose(filter);
+    this.#context.faults.loseAnswer(filter);
   }
 
   holdAnswers(filter: ControlCalls['holdAnswers']['argument']): number {

@@ -86,6 +86,22 @@ export class SurrealTestServer {
   }
 
   /**
+   * Sends every socket frames that answer no call: CBOR that is no answer, an answer to nobody, text, and bytes that are no
+   * CBOR. Resolves when they are on their way. What becomes of the sockets is the client's affair.
+   */
+  async sendGarbage(): Promise<void> {
+    await this.#call('sendGarbage', undefined);
+  }
+
+  /**
+   * Cuts the socket of the next call that matches instead of running it, as if it had been lost on its way: it is not
+   * among {@link requests}. Good for one call; arm it again for the next. Resolves when it is armed.
+   */
+  async loseCall(filter: CallFilter = {}): Promise<void> {
+    await this.#call('loseCall', readFilter(filter));
+  }
+
+  /**
    * Lets the next call that matches run, and then cuts its socket instead of answering. Good for one call; arm it again
    * for the next. Resolves when it is armed.
    */

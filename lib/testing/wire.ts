@@ -27,6 +27,21 @@ export function encodeMessage(message: object): Uint8Array {
 }
 
 /**
+ * Frames that answer no call, from the odd to the unreadable: CBOR that is no answer, an answer to nobody, text, and bytes
+ * that are no CBOR.
+ */
+export function garbageFrames(): (Uint8Array | string)[] {
+  const parseError = { code: -32700, kind: 'Validation', message: 'Parse error' };
+  const odd = [
+    {},
+    { id: null, error: parseError },
+    { id: 'nobody', result: [] },
+    { result: { id: 'none', action: 'CREATE' } },
+  ];
+  return [...[...odd, [1, 2], null].map((value) => codec.encode(value)), 'no CBOR', '', Buffer.from([0xff, 0x00])];
+}
+
+/**
  * Reads a message from a client. @returns the request, or what is wrong with it where the client can be told.
  * @throws Error when it cannot be decoded at all.
  */

@@ -154,6 +154,27 @@ import { connect } from '../support/raw-client.js';
     await expect(Promise.resolve(session.query('INFO FOR ROOT'))).rejects.toThrow(/[Aa]nonymous/);
   });
 
+  it('ending a live query gives its session back, and is no error after a drop', async () => {
+    await using db = await tenancy.attach(acme);
+    const start = () => db.live(new Table('note'));
+    const uses = () => tenancy.stats({ tenants: true }).tenants?.[acme.id];
+    faultsOf(database).clearRequests();
+    await (await start()).kill();
+    await (await start()).kill();
+    expect(faultsOf(database).requests.filter(({ sql }) => sql?.startsWith('KILL'))).toHaveLength(2);
+    const [third, fourth] = [await start(), await start()];
+    await drop();
+    faultsOf(database).clearRequests();
+    await third.kill();
+    for (let tries = 0; tries < 200 && (await faultsOf(database).liveQueries()) < 1; tries++) await sleep(10);
+    await sleep(100);
+    expect(await faultsOf(database).liveQueries()).toBe(1);
+    await fourth.kill();
+    expect(await faultsOf(database).liveQueries()).toBe(0);
+    expect(faultsOf(database).requests.filter(({ sql }) => sql?.startsWith('KILL')).length).toBeLessThanOrEqual(2);
+    expect(uses()).toMatchObject({ own: 1, inUse: 1 });
+  });
+
   it('live queries start again on the new socket, and say that there was a gap', async () => {
     await tenancy.run(acme, async (db) => {
       const heard: unknown[] = [];

@@ -365,6 +365,46 @@ describe('faults', () => {
     await expect((await rootClient()).query('RETURN 1')).resolves.toEqual([1]);
   });
 
+  it('loseCall cuts the socket of the call instead of running it, once', async () => {
+    const [a, b] = [await rootClient(), await rootClient()];
+    await a.query('DEFINE TABLE unheard');
+    server.clearRequests();
+    await server.loseCall({ method: 'query', match: 'CREATE unheard' });
+    await a.query('RETURN 1');
+    await expect(a.query('CREATE unheard:1')).rejects.toThrow('socket closed');
+    expect(server.requests.map(({ sql }) => sql)).toEqual(['RETURN 1']);
+    await expect(b.query('CREATE unheard:2')).resolves.toHaveLength(1);
+    await expect(recordsOf(b, 'unheard')).resolves.toEqual(['unheard:2']);
+  });
+
+  it('loseCall leaves what is armed for answers to the next call', async () => {
+    const [a, b] = [await rootClient(), await rootClient()];
+    await server.loseCall({ method: 'query' });
+    await server.loseAnswer({ method: 'query' });
+    await expect(a.query('CREATE first:1')).rejects.toThrow('socket closed');
+    await expect(b.query('CREATE second:1')).rejects.toThrow('socket closed');
+    const after = await rootClient();
+    await expect(after.query('INFO FOR DB')).resolves.toMatchObject([{ tables: { second: expect.anything() } }]);
+    await expect(after.query('INFO FOR DB')).resolves.not.toMatchObject([{ tables: { first: expect.anything() } }]);
+  });
+
+  it('sendGarbage sends every socket frames that answer no call', async () => {
+    const [a, b] = [await client(), await client()];
+    const heard = [a, b].map(({ socket }) => {
+      const frames: string[] = [];
+      socket.removeAllListeners('message');
+      socket.on('message', (data: Buffer, isBinary: boolean) => {
+        frames.push(isBinary ? data.toString('hex') : `text: ${data.toString()}`);
+      });
+      return frames;
+    });
+    await server.sendGarbage();
+    await until(() => heard.every((frames) => frames.length === 9));
+    expect(heard[0]).toEqual(heard[1]);
+    expect(heard[0]).toEqual(expect.arrayContaining(['a0', '820102', 'f6', 'text: no CBOR', 'text: ', 'ff00']));
+    await expect((await rootClient()).query('RETURN 1')).resolves.toEqual([1]);
+  });
+
   it('loseAnswer runs the call once and cuts its socket', async () => {
     const [a, b] = [await rootClient(), await rootClient()];
     await server.loseAnswer({ method: 'query', match: 'CREATE lost' });
@@ -391,6 +431,7 @@ describe('faults', () => {
 
   it('refuses an unknown filter key', async () => {
     await expect(server.loseAnswer({ sql: 'x' } as object)).rejects.toThrow('unknown option "sql"');
+    await expect(server.loseCall({ sql: 'x' } as object)).rejects.toThrow('unknown option "sql"');
   });
 });
 
