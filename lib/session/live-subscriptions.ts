@@ -62,7 +62,7 @@ class LiveQuery implements Dependent {
   }
 
   get isGone(): boolean {
-    return this.#epoch !== this.#transport.epoch;
+    return this.#hasEnded || this.#epoch !== this.#transport.epoch;
   }
 
   /** Stops its listeners and lets go of its session; for one that has ended on the server. */
@@ -74,9 +74,10 @@ class LiveQuery implements Dependent {
 
   async end(): Promise<void> {
     if (this.#hasEnded) return;
+    const isOnServer = !this.isGone;
     this.#hasEnded = true;
     for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
-    if (!this.isGone) {
+    if (isOnServer) {
       const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
       await this.#transport.send(call, { isUrgent: true }).catch(() => undefined);
     }
@@ -116,8 +117,8 @@ export class LiveSubscriptions {
   }
 
   /**
-   * The answer to a KILL of a live query that has ended with its socket, which the server would refuse. The SDK sends one
-   * when a subscription is ended after a reconnect and before it has started again.
+   * The answer to a KILL of a live query that has ended with its socket or session, which the server would refuse. The SDK
+   * sends one when a subscription is ended after a reconnect and before it has started again.
    */
   killEnded({ query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>): RpcQueryResult | undefined {
     const key = killedId(query, bindings);
@@ -133,7 +134,7 @@ export class LiveSubscriptions {
    */
   listen(id: Uuid, listener: Listener): () => void {
     const query = this.#queries.get(id.toString());
-    if (query === undefined) {
+    if (query === undefined || query.isGone) {
       listener({ queryId: id, action: 'KILLED' });
       return () => undefined;
     }
@@ -196,17 +197,17 @@ export class LiveSubscriptions {
   async #start(id: Uuid, session: ServerSession, sessionId: Uuid): Promise<void> {
     this.#forgetGone();
     const query = new LiveQuery(this.#transport, id, sessionId);
+    this.#queries.set(id.toString(), query);
     if (restarting.getStore()?.isOver === true) return await query.end();
     try {
       query.release = this.#adopt(query, session);
-      this.#queries.set(id.toString(), query);
     } catch {
       // Its unit of work, or its session, ended while it was being started.
       await query.end();
     }
   }
 
-  /** Those of an earlier socket ended with it. */
+  /** Those that have ended, with their socket or session, are known by their ids alone from now on. */
   #forgetGone(): void {
     for (const [key, query] of this.#queries) {
       if (!query.isGone) continue;
