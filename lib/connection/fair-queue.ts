@@ -30,7 +30,8 @@ interface Traffic {
   inFlight: number;
   /** Calls that wait for something else than their turn: a reconnect, a sign-in. */
   waitingElsewhere: number;
-  readonly queue: Set<QueuedCall>;
+  /** Undefined as long as none had to wait. */
+  queue: Set<QueuedCall> | undefined;
 }
 
 /** A tenant that has called within this time counts as using the socket: its next call must not find it taken. */
@@ -90,7 +91,7 @@ export class FairQueue {
   send<Result>(key: string, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
     const traffic = this.#trafficOf(key);
     this.#note(key);
-    const mustWait = options?.isUrgent !== true && (traffic.queue.size > 0 || !this.#mayDispatch(traffic));
+    const mustWait = options?.isUrgent !== true && (queued(traffic) > 0 || !this.#mayDispatch(traffic));
     return mustWait ? this.#enqueue(traffic, call, options) : this.#dispatch(traffic, call, options);
   }
 
@@ -113,7 +114,7 @@ export class FairQueue {
   #trafficOf(key: string): Traffic {
     let traffic = this.#traffic.get(key);
     if (traffic === undefined) {
-      traffic = { key, inFlight: 0, waitingElsewhere: 0, queue: new Set() };
+      traffic = { key, inFlight: 0, waitingElsewhere: 0, queue: undefined };
       this.#traffic.set(key, traffic);
     }
     return traffic;
@@ -166,7 +167,7 @@ export class FairQueue {
         resolve: resolve as QueuedCall['resolve'],
         reject,
       };
-      traffic.queue.add(queued);
+      (traffic.queue ??= new Set()).add(queued);
       this.#waiting++;
       if (traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
       options?.onPending?.(giveUp);
@@ -175,7 +176,7 @@ export class FairQueue {
 
   /** @returns whether it was in the queue */
   #unqueue(traffic: Traffic, queued: QueuedCall): boolean {
-    if (!traffic.queue.delete(queued)) return false;
+    if (traffic.queue?.delete(queued) !== true) return false;
     clearTimeout(queued.timer);
     this.#waiting--;
     return true;
@@ -183,7 +184,7 @@ export class FairQueue {
 
   /** After a call of `traffic` has left: sends what may be sent now, one call of each tenant in turn. */
   #serve(traffic: Traffic): void {
-    if (traffic.queue.size > 0) this.#turns.add(traffic);
+    if (queued(traffic) > 0) this.#turns.add(traffic);
     // A call that fails at once leaves while it is being sent; the loop that sent it goes on with the next.
     if (this.#isServing) return;
     this.#isServing = true;
@@ -197,17 +198,17 @@ export class FairQueue {
   }
 
   #serveOne(traffic: Traffic): void {
-    const [queued] = traffic.queue;
-    if (queued === undefined || !this.#mayDispatch(traffic)) return;
-    this.#unqueue(traffic, queued);
-    const left = Math.max(1, queued.timeoutMillis - (Date.now() - queued.queuedAt));
-    queued.resolve(this.#dispatch(traffic, queued.call, shortened(queued.options, left)));
-    if (traffic.queue.size > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
+    const [next] = traffic.queue ?? [];
+    if (next === undefined || !this.#mayDispatch(traffic)) return;
+    this.#unqueue(traffic, next);
+    const left = Math.max(1, next.timeoutMillis - (Date.now() - next.queuedAt));
+    next.resolve(this.#dispatch(traffic, next.call, shortened(next.options, left)));
+    if (queued(traffic) > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
   }
 
   #failWaiting(): void {
     for (const traffic of [...this.#traffic.values()]) {
-      for (const queued of [...traffic.queue]) {
+      for (const queued of [...(traffic.queue ?? [])]) {
         this.#unqueue(traffic, queued);
         queued.reject(
           new ConnectionLostError(
@@ -222,7 +223,7 @@ export class FairQueue {
   }
 
   #forgetIdle(traffic: Traffic): void {
-    if (traffic.inFlight === 0 && traffic.waitingElsewhere === 0 && traffic.queue.size === 0) {
+    if (traffic.inFlight === 0 && waitingOf(traffic) === 0) {
       this.#traffic.delete(traffic.key);
     }
   }
@@ -304,7 +305,11 @@ export class Lane implements RpcTransport {
 }
 
 function waitingOf(traffic: Traffic): number {
-  return traffic.queue.size + traffic.waitingElsewhere;
+  return queued(traffic) + traffic.waitingElsewhere;
+}
+
+function queued({ queue }: Traffic): number {
+  return queue?.size ?? 0;
 }
 
 function shortened(options: SendOptions | undefined, timeoutMillis: number): SendOptions {

@@ -62,13 +62,9 @@ export class Tenancy {
     this.#resources.context.assertAccepting();
     const bounds = callOptions(options);
     const admitted = tenant === undefined ? undefined : await this.#admit(tenant);
-    const admission = { tenant: admitted, evictions: this.#resources.pool.evictions };
-    const handle = new SessionHandle(
-      this.#resources,
-      () => admission,
-      () => bounds,
-      () => 'attach',
-    );
+    const { evictions } = this.#resources.pool;
+    const owner = { requireTenant: () => admitted, evictions, options: bounds, origin: 'attach' };
+    const handle = new SessionHandle(this.#resources, owner);
     try {
       return await handle.attach();
     } catch (error) {

@@ -12,12 +12,13 @@ const POLL_MILLIS = 20;
 /** How long a unit of work that was ended by a shutdown has to answer its client that it failed. */
 const ANSWER_MILLIS = 200;
 
-/** By raw request: where a parameter decorator, which Nest gives no injector, finds the unit of work. */
-const units = new WeakMap<object, UnitOfWork>();
+/** On the raw request: where a parameter decorator, which Nest gives no injector, finds the unit of work. */
+const UNIT = Symbol('nestjs-surreal.unit');
 
 /** The unit of work of an HTTP request, given in its raw form or the framework's. */
 export function unitOfRequest(request: object): UnitOfWork | undefined {
-  return units.get((request as { raw?: object }).raw ?? request);
+  const raw = (request as { raw?: object }).raw ?? request;
+  return (raw as { [UNIT]?: UnitOfWork })[UNIT];
 }
 
 /**
@@ -88,7 +89,7 @@ export class UnitContext {
   /** Opens the unit of work of an HTTP request; it ends when the response is closed, answered or not. */
   runRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
     const unit = this.#open({ origin: request }, response);
-    units.set(request, unit);
+    (request as { [UNIT]?: UnitOfWork })[UNIT] = unit;
     const end = () => {
       this.#running.delete(unit);
       void unit.end();

@@ -1,6 +1,7 @@
 import { ContextMissingError } from '../surreal.errors.js';
 import type { CallOptions } from '../session/call.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
+import type { LeaseOwner } from '../session/session-slot.js';
 import type { Tenant } from '../tenant/tenant.js';
 
 /** An HTTP request, as far as it says what the unit of work is. */
@@ -16,7 +17,7 @@ export interface UnitSetup {
 }
 
 /** One request, message, job or `tenancy.run()`: its tenant, once that is known, and its session. */
-export class UnitOfWork {
+export class UnitOfWork implements LeaseOwner {
   readonly #resources: HandleResources;
   readonly #origin: UnitOrigin | undefined;
   #tenant: Tenant | undefined;
@@ -46,13 +47,7 @@ export class UnitOfWork {
   /** The unit's one session. It may be handed out before the tenant is known, and refuses queries until then. */
   get session(): SessionHandle {
     if (this.#session === undefined) {
-      this.#session = new SessionHandle(
-        this.#resources,
-        () => ({ tenant: this.#knownTenant(), evictions: this.#evictions }),
-        () => this.options,
-        // Without the query of the url, which may hold secrets.
-        () => this.#origin && `${this.#origin.method} ${this.#origin.url?.replace(/\?.*/s, '')}`,
-      );
+      this.#session = new SessionHandle(this.#resources, this);
       if (this.#hasEnded) void this.#session.close('The unit of work is over.');
     }
     return this.#session;
@@ -75,7 +70,16 @@ export class UnitOfWork {
     return this.#session?.close('The unit of work is over.');
   }
 
-  #knownTenant(): Tenant {
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  get origin(): string | undefined {
+    // Without the query of the url, which may hold secrets.
+    return this.#origin && `${this.#origin.method} ${this.#origin.url?.replace(/\?.*/s, '')}`;
+  }
+
+  requireTenant(): Tenant {
     if (this.#tenant !== undefined) return this.#tenant;
     throw new ContextMissingError(
       'No tenant is known for this request yet. Put TenantGuard on the handler (or register it as APP_GUARD), before ' +

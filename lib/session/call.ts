@@ -32,13 +32,39 @@ export function callOptions(options: CallOptions | undefined): CallOptions | und
   return options;
 }
 
+/** The calls of one unit of work that are on their way: a list through the calls themselves, since most have one at a time. */
+export class Calls {
+  #first: Call | undefined;
+
+  add(call: Call): void {
+    call.next = this.#first;
+    if (this.#first !== undefined) this.#first.previous = call;
+    this.#first = call;
+  }
+
+  delete(call: Call): void {
+    if (this.#first === call) this.#first = call.next;
+    if (call.previous !== undefined) call.previous.next = call.next;
+    if (call.next !== undefined) call.next.previous = call.previous;
+    call.previous = call.next = undefined;
+  }
+
+  /** Ends the waiting of all of them. */
+  cancel(error: () => Error): void {
+    for (let call = this.#first; call !== undefined; call = call.next) call.cancel(error());
+  }
+}
+
 /**
  * One call of a unit of work, from the moment it is asked for until its caller knows how it ended: in the meantime it may
  * wait for a session, a reconnect, its turn and the answer, and all of that together has one limit (R4).
  */
 export class Call implements SendOptions {
   onLateResult?: (result: unknown) => void;
-  readonly #calls: Set<Call>;
+  /** Its neighbours in {@link Calls}. */
+  next: Call | undefined;
+  previous: Call | undefined;
+  readonly #calls: Calls;
   readonly #limitMillis: number;
   readonly #ignoreSignal: (() => void) | undefined;
   readonly #startedAt = Date.now();
@@ -49,7 +75,7 @@ export class Call implements SendOptions {
    * @param calls of the unit of work; it is among them until `end()`
    * @throws the signal's reason when it has been aborted already
    */
-  constructor(calls: Set<Call>, limitMillis: number, signal: AbortSignal | undefined) {
+  constructor(calls: Calls, limitMillis: number, signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
     this.#calls = calls;
     this.#limitMillis = limitMillis;

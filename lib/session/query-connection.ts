@@ -50,7 +50,9 @@ export class QueryConnection {
   }
 
   /** The builders wait for this before each query; whether there is a connection is seen to when it is sent. */
-  async ready(): Promise<void> {}
+  ready(): Promise<void> {
+    return READY;
+  }
 
   query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
     return new Chunks<T>(() => this.#road.query(bound, this.#options));
@@ -74,6 +76,10 @@ export class QueryConnection {
   propagateError(): void {}
 }
 
+// The same for all: each promise costs, with an AsyncLocalStorage in the process, more than what it stands for here.
+const READY = Promise.resolve();
+const DONE = Promise.resolve({ done: true as const, value: undefined });
+
 /** The results of one query, one by one; it is sent when the first is asked for. By hand: a generator costs many promises. */
 class Chunks<T> implements AsyncIterableIterator<QueryChunk<T>> {
   readonly #send: () => Promise<RpcQueryResult[]>;
@@ -89,13 +95,15 @@ class Chunks<T> implements AsyncIterableIterator<QueryChunk<T>> {
   }
 
   next(): Promise<IteratorResult<QueryChunk<T>, undefined>> {
-    if (this.#results !== undefined) return Promise.resolve(this.#take(this.#results));
+    if (this.#results !== undefined) {
+      return this.#next < this.#results.length ? Promise.resolve(this.#take(this.#results)) : DONE;
+    }
     return this.#send().then((results) => this.#take((this.#results = results)));
   }
 
   return(): Promise<IteratorResult<QueryChunk<T>, undefined>> {
     this.#results = [];
-    return Promise.resolve({ done: true, value: undefined });
+    return DONE;
   }
 
   #take(results: RpcQueryResult[]): IteratorResult<QueryChunk<T>, undefined> {
@@ -111,7 +119,7 @@ function toChunk<T>(result: RpcQueryResult, query: number): QueryChunk<T> {
     query,
     batch: 0,
     kind: isList && result.status === 'OK' ? 'batched-final' : 'single',
-    stats: statistics(result.time),
+    stats: new Statistics(result.time),
   };
   if (result.status === 'ERR') chunk.error = statementError(result) as NonNullable<typeof chunk.error>;
   else {
@@ -122,16 +130,20 @@ function toChunk<T>(result: RpcQueryResult, query: number): QueryChunk<T> {
 }
 
 /** Most callers never look at the statistics, and parsing a duration costs more than the rest of a chunk. */
-function statistics(time: string): NonNullable<QueryChunk<unknown>['stats']> {
-  return {
-    recordsReceived: -1,
-    bytesReceived: -1,
-    recordsScanned: -1,
-    bytesScanned: -1,
-    get duration() {
-      return Duration.parseFloat(time);
-    },
-  };
+class Statistics {
+  readonly recordsReceived = -1;
+  readonly bytesReceived = -1;
+  readonly recordsScanned = -1;
+  readonly bytesScanned = -1;
+  readonly #time: string;
+
+  constructor(time: string) {
+    this.#time = time;
+  }
+
+  get duration(): Duration {
+    return Duration.parseFloat(this.#time);
+  }
 }
 
 /** The error of a statement that failed, with the code of this library where it has one. */

@@ -13,7 +13,7 @@ import { QueryConnection } from './query-connection.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
 import { type CallOptions, callOptions } from './call.js';
 import { type LeaseResources, SessionLease } from './session-lease.js';
-import type { Admission } from './session-slot.js';
+import type { LeaseOwner } from './session-slot.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
 export interface HandleResources extends LeaseResources {
@@ -28,18 +28,8 @@ export class SessionHandle extends SurrealQueryable {
   readonly #lease: SessionLease;
   readonly #logins: SigninChannel;
 
-  /**
-   * @param admission asked at the first query
-   * @param options bounds of every call that names none; asked at each
-   * @param origin what the unit of work is, for reports
-   */
-  constructor(
-    resources: HandleResources,
-    admission: () => Admission,
-    options?: () => CallOptions | undefined,
-    origin?: () => string | undefined,
-  ) {
-    const lease = new SessionLease(resources, admission, options, origin);
+  constructor(resources: HandleResources, owner: LeaseOwner) {
+    const lease = new SessionLease(resources, owner);
     // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
     super(new QueryConnection(lease) as never, undefined);
     this.#lease = lease;

@@ -4,7 +4,7 @@ import type { RpcCall } from '../connection/rpc-transport.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
-import { Call, type CallOptions } from './call.js';
+import { Call, type CallOptions, Calls } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
 import { enterDatabase } from './identity.js';
@@ -13,7 +13,7 @@ import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
 import { type QueryTracer, tracedQuery } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
-import { type Admission, SessionSlot, type SlotResources } from './session-slot.js';
+import { type LeaseOwner, SessionSlot, type SlotResources } from './session-slot.js';
 
 const CODEC = new CborCodec({});
 
@@ -39,30 +39,18 @@ type Work<Result> = (session: ServerSession, call: Call) => Promise<Result>;
 export class SessionLease implements QueryRoad {
   readonly #resources: LeaseResources;
   readonly #slot: SessionSlot;
-  readonly #options: () => CallOptions | undefined;
-  readonly #origin: () => string | undefined;
-  readonly #calls = new Set<Call>();
+  readonly #owner: LeaseOwner;
+  readonly #calls = new Calls();
   // Most units of work have none of the following.
   #dependents: Set<Dependent> | undefined;
   #lives: LiveSubscriptions | undefined;
   #lastChange: Promise<unknown> | undefined;
   #lane: Lane | undefined;
 
-  /**
-   * @param admission asked at the first query: a session may be handed out before a guard has found the tenant
-   * @param options bounds of every call that names none; asked at each call
-   * @param origin what the unit of work is, such as `GET /notes`, for reports
-   */
-  constructor(
-    resources: LeaseResources,
-    admission: () => Admission,
-    options: () => CallOptions | undefined = () => undefined,
-    origin: () => string | undefined = () => undefined,
-  ) {
+  constructor(resources: LeaseResources, owner: LeaseOwner) {
     this.#resources = resources;
-    this.#slot = new SessionSlot(resources, admission);
-    this.#options = options;
-    this.#origin = origin;
+    this.#slot = new SessionSlot(resources, owner);
+    this.#owner = owner;
     resources.leaks?.watch(this);
   }
 
@@ -92,7 +80,8 @@ export class SessionLease implements QueryRoad {
   /** What it is, in words. */
   describe(): string {
     const tenant = this.tenant === undefined ? 'no tenant' : `tenant "${this.tenant.id}"`;
-    return `A unit of work of ${tenant}${this.#origin() === undefined ? '' : ` (${this.#origin()})`}`;
+    const { origin } = this.#owner;
+    return `A unit of work of ${tenant}${origin === undefined ? '' : ` (${origin})`}`;
   }
 
   /** The way to the socket of its tenant. */
@@ -105,9 +94,8 @@ export class SessionLease implements QueryRoad {
    * @throws SessionClosedError after `close()`; ConnectionLostError, RequestTimeoutError; what the database says
    */
   query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
-    const mayStartLive = STARTS_OR_ENDS_LIVE.test(bound.query);
-    const run = () => this.traced(bound, () => this.#query(bound, options, mayStartLive));
-    return mayStartLive ? this.#liveQueries.starting(run) : run();
+    if (!STARTS_OR_ENDS_LIVE.test(bound.query)) return this.traced(bound, () => this.#query(bound, options));
+    return this.#liveQueries.starting(() => this.traced(bound, () => this.#queryLive(bound, options)));
   }
 
   /** Runs a query inside its span, where queries are traced. What is asked of a closed lease is refused, and is no query. */
@@ -118,23 +106,26 @@ export class SessionLease implements QueryRoad {
     return tracer.trace(tracedQuery(bound, tenant, tenant ?? this.target), work);
   }
 
-  #query(
-    { query, bindings }: BoundQuery,
-    options: CallOptions | undefined,
-    mayStartLive: boolean,
-  ): Promise<RpcQueryResult[]> {
-    return this.withSession((session, call) => {
-      const { id } = session;
-      const message = { method: 'query', params: [query, bindings], session: id };
-      if (!mayStartLive) return session.transport.send<RpcQueryResult[]>(message, call);
+  #query({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
+    return this.withSession(
+      ({ transport, id }, call) => transport.send({ method: 'query', params: [query, bindings], session: id }, call),
+      options,
+    );
+  }
+
+  /** A query that may start or end live queries. */
+  #queryLive({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
+    return this.withSession(async (session, call) => {
+      const { id, transport } = session;
       const killed = this.#liveQueries.killEnded({ query, bindings });
-      if (killed !== undefined) return Promise.resolve([killed]);
+      if (killed !== undefined) return [killed];
       const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
       // What an answer that comes too late says it started has no other owner.
       call.onLateResult = (late) => void track(late as RpcQueryResult[]);
-      return session.transport
-        .send<RpcQueryResult[]>(message, call)
-        .then((results) => track(results).then(() => results));
+      const message = { method: 'query', params: [query, bindings], session: id };
+      const results = await transport.send<RpcQueryResult[]>(message, call);
+      await track(results);
+      return results;
     }, options);
   }
 
@@ -166,7 +157,7 @@ export class SessionLease implements QueryRoad {
    */
   track<Result>(work: (call: Call) => Promise<Result>, options?: CallOptions): Promise<Result> {
     const { requestTimeoutMillis, statistics } = this.#resources;
-    const own = this.#options();
+    const own = this.#owner.options;
     const limitMillis = options?.requestTimeoutMillis ?? own?.requestTimeoutMillis ?? requestTimeoutMillis;
     let call: Call | undefined;
     const failed = (error: unknown): Error => {
@@ -295,7 +286,7 @@ export class SessionLease implements QueryRoad {
     if (this.isClosed) return undefined;
     this.#resources.leaks?.forget(this);
     this.#slot.close(because);
-    for (const call of this.#calls) call.cancel(this.#slot.closedError(because));
+    this.#calls.cancel(() => this.#slot.closedError(because));
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.
     const isIdle = (this.#dependents?.size ?? 0) === 0 && this.#lives === undefined && !this.#slot.isArriving;
     return isIdle ? this.#slot.giveBack() : this.#endAll();

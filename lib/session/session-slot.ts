@@ -1,5 +1,6 @@
 import { SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import type { CallOptions } from './call.js';
 import { translateDatabaseError } from './database-errors.js';
 import { type Principal, type ServerSession, type SessionState, signedOut } from './server-session.js';
 import type { SessionPool } from './session-pool.js';
@@ -10,12 +11,19 @@ export interface SlotResources {
   openOwn: (state: SessionState) => ServerSession;
 }
 
-/** Whom a unit of work belongs to, and since when. */
-export interface Admission {
-  /** Undefined for a session that belongs to no tenant. */
-  tenant: Tenant | undefined;
+/** Whose unit of work it is. Asked at each use: a session may be handed out before a guard has found the tenant. */
+export interface LeaseOwner {
+  /**
+   * Undefined for a session that belongs to no tenant.
+   * @throws ContextMissingError as long as it is not known
+   */
+  requireTenant(): Tenant | undefined;
   /** The pool's `evictions` when the tenant was admitted: an eviction after it ends the unit of work. */
-  evictions: number;
+  readonly evictions: number;
+  /** Bounds of every call that names none. */
+  readonly options: CallOptions | undefined;
+  /** What the unit of work is, such as `GET /notes`, for reports. */
+  readonly origin: string | undefined;
 }
 
 /**
@@ -24,7 +32,7 @@ export interface Admission {
  */
 export class SessionSlot {
   readonly #resources: SlotResources;
-  readonly #admission: () => Admission;
+  readonly #owner: LeaseOwner;
   #session: ServerSession | undefined;
   /** What the unit has made of its session; undefined as long as it has changed nothing. */
   #changed: SessionState | undefined;
@@ -32,9 +40,9 @@ export class SessionSlot {
   #cancelWait: ((error: Error) => void) | undefined;
   #closedBecause: string | undefined;
 
-  constructor(resources: SlotResources, admission: () => Admission) {
+  constructor(resources: SlotResources, owner: LeaseOwner) {
     this.#resources = resources;
-    this.#admission = admission;
+    this.#owner = owner;
   }
 
   get session(): ServerSession | undefined {
@@ -42,7 +50,7 @@ export class SessionSlot {
   }
 
   get tenant(): Tenant | undefined {
-    return this.#admission().tenant;
+    return this.#owner.requireTenant();
   }
 
   get changed(): SessionState | undefined {
@@ -62,7 +70,7 @@ export class SessionSlot {
   take(): ServerSession | undefined {
     const { pool } = this.#resources;
     if (this.#session === undefined && this.#changed === undefined && this.#arriving === undefined) {
-      const { tenant } = this.#admitted();
+      const tenant = this.#admitted();
       if (tenant !== undefined) this.#session = pool.existingShared(tenant);
     }
     return this.#session?.isReady === true ? pool.retain(this.#session) : undefined;
@@ -113,7 +121,7 @@ export class SessionSlot {
   /** Leaves the shared session, so that the next one is this unit's own. */
   own(): SessionState {
     if (this.#changed !== undefined) return this.#changed;
-    this.#changed = this.stateAs({ type: this.#admitted().tenant === undefined ? 'nobody' : 'tenant' });
+    this.#changed = this.stateAs({ type: this.#admitted() === undefined ? 'nobody' : 'tenant' });
     // Given back before the other is acquired: a unit of work that held one while it waits could wait for itself.
     void this.giveBack();
     return this.#changed;
@@ -121,7 +129,7 @@ export class SessionSlot {
 
   /** The state it would have with another principal. */
   stateAs(principal: Principal): SessionState {
-    const { tenant } = this.#admission();
+    const tenant = this.#owner.requireTenant();
     const { variables, target = tenant } = this.#changed ?? {};
     return { tenant, principal, variables: new Map(variables), target };
   }
@@ -193,7 +201,7 @@ export class SessionSlot {
   async #acquire(): Promise<ServerSession> {
     const { pool } = this.#resources;
     for (;;) {
-      const { tenant } = this.#admitted();
+      const tenant = this.#admitted();
       const changed = (this.#changed ??= tenant === undefined ? this.stateAs({ type: 'nobody' }) : undefined);
       const onWait = (cancel: (error: Error) => void) => (this.#cancelWait = cancel);
       try {
@@ -226,14 +234,14 @@ export class SessionSlot {
   }
 
   /** @throws SessionClosedError when the tenant was evicted since this unit of work began */
-  #admitted(): Admission {
-    const admission = this.#admission();
-    if (!this.#isAdmitted()) throw new SessionClosedError(`Tenant "${admission.tenant?.id}" was evicted.`);
-    return admission;
+  #admitted(): Tenant | undefined {
+    const tenant = this.#owner.requireTenant();
+    if (!this.#isAdmitted()) throw new SessionClosedError(`Tenant "${tenant?.id}" was evicted.`);
+    return tenant;
   }
 
   #isAdmitted(): boolean {
-    const { tenant, evictions } = this.#admission();
-    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, evictions);
+    const tenant = this.#owner.requireTenant();
+    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, this.#owner.evictions);
   }
 }

@@ -115,7 +115,8 @@ describe('ServerSession', () => {
     const logins = SigninChannel.onSocket(resources.transport);
     const statistics = new CallStatistics();
     const all = { ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000, statistics };
-    const handle = new SessionHandle(all, () => ({ tenant: acme, evictions: 0 }));
+    const owner = { requireTenant: () => acme, evictions: 0, options: undefined, origin: undefined };
+    const handle = new SessionHandle(all, owner);
     await handle.set('color', 'red');
     await resources.transport.send({ method: 'detach', session: handle.id });
     expect(await handle.query('RETURN [session::ns(), $color]')).toEqual([[acme.namespace, 'red']]);
