@@ -96,7 +96,7 @@ export interface CallsOptions {
    * not delay the others. Default 4.
    */
   maxInFlightPerTenant?: number;
-  /** Calls of all tenants that the server works at; of one tenant, when it has the socket for itself. Default 128. */
+  /** Calls of all tenants that the server works at; of one tenant, when it has had the socket for itself for 10 s. Default 64. */
   maxInFlight?: number;
   /** Calls of one tenant that have not been sent; one more is refused with POOL_EXHAUSTED. Default 1,000. */
   maxWaitingPerTenant?: number;
@@ -139,7 +139,7 @@ const DEFAULTS = {
 
 const CALLS: Required<CallsOptions> = {
   maxInFlightPerTenant: 4,
-  maxInFlight: 128,
+  maxInFlight: 64,
   maxWaitingPerTenant: 1_000,
   maxWaiting: 10_000,
 };

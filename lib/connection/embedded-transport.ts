@@ -10,7 +10,7 @@ import type { SurrealEngine, Uuid } from 'surrealdb';
 import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
 import type * as EmbeddedPackage from '@surrealdb/node';
 import type { EmbeddedScheme } from './endpoint.js';
-import type { ClosableTransport, RpcCall, SendOptions } from './rpc-transport.js';
+import { type CallSink, type ClosableTransport, type RpcCall, sendBy, type SendOptions } from './rpc-transport.js';
 
 /** What `@surrealdb/node`'s engine offers beyond the interface: `send` is public there. */
 export type EmbeddedEngine = SurrealEngine & { send<Result>(call: RpcCall): Promise<Result> };
@@ -71,32 +71,34 @@ export class EmbeddedTransport implements ClosableTransport {
     return this.#closed ? Promise.reject(closedError('not-sent')) : undefined;
   }
 
-  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result> {
+  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
+    return sendBy(this, call, options);
+  }
+
+  dispatch(call: RpcCall, options: SendOptions | undefined, sink: CallSink): void {
     if (this.#closed) {
-      onDone?.();
-      return Promise.reject(closedError('not-sent'));
+      sink.done();
+      return sink.reject(closedError('not-sent'));
     }
     const timeoutMillis = options?.timeoutMillis ?? this.requestTimeoutMillis;
     this.#running++;
-    return new Promise<Result>((resolve, reject) => {
-      const abandon = (error: Error) => {
-        clearTimeout(timer);
-        if (this.#pending.delete(abandon)) reject(error);
-      };
-      const timer = setTimeout(() => abandon(overdue(call.method, timeoutMillis)), timeoutMillis);
-      this.#pending.add(abandon);
-      options?.onPending?.(abandon);
-      const settle = (deliver: (isLate: boolean) => void) => {
-        this.#finished();
-        onDone?.();
-        clearTimeout(timer);
-        deliver(!this.#pending.delete(abandon));
-      };
-      this.engine.send<Result>(call).then(
-        (result) => settle((isLate) => (isLate ? options?.onLateResult?.(result) : resolve(result))),
-        (error: Error) => settle(() => reject(error)),
-      );
-    });
+    const abandon = (error: Error) => {
+      clearTimeout(timer);
+      if (this.#pending.delete(abandon)) sink.reject(error);
+    };
+    const timer = setTimeout(() => abandon(overdue(call.method, timeoutMillis)), timeoutMillis);
+    this.#pending.add(abandon);
+    options?.onPending?.(abandon);
+    const settle = (deliver: (isLate: boolean) => void) => {
+      this.#finished();
+      sink.done();
+      clearTimeout(timer);
+      deliver(!this.#pending.delete(abandon));
+    };
+    this.engine.send(call).then(
+      (result) => settle((isLate) => (isLate ? options?.onLateResult?.(result) : sink.resolve(result))),
+      (error: Error) => settle((isLate) => (isLate ? undefined : sink.reject(error))),
+    );
   }
 
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {

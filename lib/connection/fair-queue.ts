@@ -1,6 +1,6 @@
-import type { LiveMessage, Uuid } from 'surrealdb';
 import { ConnectionLostError, PoolExhaustedError } from '../surreal.errors.js';
-import type { RpcCall, RpcTransport, SendOptions, TransportListener } from './rpc-transport.js';
+import { Lane } from './lane.js';
+import type { CallSink, DispatchingTransport, RpcCall, SendOptions } from './rpc-transport.js';
 
 /** How many calls may be under way, and wait, on one socket. */
 export interface CallLimits {
@@ -14,14 +14,33 @@ export interface CallLimits {
   maxWaiting: number;
 }
 
-interface QueuedCall {
-  call: RpcCall;
-  options: SendOptions | undefined;
-  queuedAt: number;
-  timeoutMillis: number;
-  timer: NodeJS.Timeout;
-  resolve: (result: Promise<unknown>) => void;
-  reject: (error: Error) => void;
+/** One call, from the moment it comes to the queue until the server is done with it. */
+class TenantCall implements CallSink {
+  readonly call: RpcCall;
+  readonly options: SendOptions | undefined;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly #traffic: Traffic;
+  /** Until when it may wait for its answer, in milliseconds since 1970; set when it has to wait for its turn. */
+  deadline = 0;
+
+  constructor(
+    traffic: Traffic,
+    call: RpcCall,
+    options: SendOptions | undefined,
+    resolve: (result: unknown) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#traffic = traffic;
+    this.call = call;
+    this.options = options;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  done(): void {
+    this.#traffic.left();
+  }
 }
 
 /** What is going on for one tenant. There is one only while something is. */
@@ -31,19 +50,21 @@ interface Traffic {
   /** Calls that wait for something else than their turn: a reconnect, a sign-in. */
   waitingElsewhere: number;
   /** Undefined as long as none had to wait. */
-  queue: Set<QueuedCall> | undefined;
+  queue: Set<TenantCall> | undefined;
+  /** To be called when the server is done with one of its calls. */
+  left: () => void;
 }
 
 /** A tenant that has called within this time counts as using the socket: its next call must not find it taken. */
-const RECENTLY_MILLIS = 1_000;
+const RECENTLY_MILLIS = 10_000;
 
 /**
  * Shares one socket out among tenants (R6). Each has a limit of calls in flight and a queue of its own behind it, as soon as
- * there is somebody to share with; when the socket's own limit is reached, the queues take turns, one call each. A call whose caller has given up but that the
- * server still works at keeps its place: what burdens the server counts.
+ * there is somebody to share with; when the socket's own limit is reached, the queues take turns, one call each. A call
+ * whose caller has given up but that the server still works at keeps its place: what burdens the server counts.
  */
 export class FairQueue {
-  readonly transport: RpcTransport;
+  readonly transport: DispatchingTransport;
   readonly #limits: CallLimits;
   readonly #traffic = new Map<string, Traffic>();
   /** Those with calls in their queue that may send one, in the order of their turns. */
@@ -54,8 +75,11 @@ export class FairQueue {
   /** The last two tenants that called, and when: enough to know of each whether another has. */
   #last = { key: '', at: 0 };
   #lastOther = { key: '', at: 0 };
+  /** One timer for all that wait. */
+  #sweeper: NodeJS.Timeout | undefined;
+  #sweepAt = Infinity;
 
-  constructor(transport: RpcTransport, limits: CallLimits) {
+  constructor(transport: DispatchingTransport, limits: CallLimits) {
     this.transport = transport;
     this.#limits = limits;
     transport.subscribe({ lost: () => this.#failWaiting() });
@@ -88,11 +112,15 @@ export class FairQueue {
   }
 
   /** As `RpcTransport.send`, in the tenant's turn. @throws PoolExhaustedError when too many wait, or it waited too long */
-  send<Result>(key: string, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
-    const traffic = this.#trafficOf(key);
-    this.#note(key);
-    const mustWait = options?.isUrgent !== true && (queued(traffic) > 0 || !this.#mayDispatch(traffic));
-    return mustWait ? this.#enqueue(traffic, call, options) : this.#dispatch(traffic, call, options);
+  send<Result>(key: string, message: RpcCall, options: SendOptions | undefined): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      const traffic = this.#trafficOf(key);
+      const call = new TenantCall(traffic, message, options, resolve as CallSink['resolve'], reject);
+      this.#note(key);
+      const mustWait = options?.isUrgent !== true && (queuedBy(traffic) > 0 || !this.#mayDispatch(traffic));
+      if (mustWait) this.#enqueue(traffic, call);
+      else this.#dispatch(traffic, call, options);
+    });
   }
 
   /**
@@ -112,11 +140,16 @@ export class FairQueue {
   }
 
   #trafficOf(key: string): Traffic {
-    let traffic = this.#traffic.get(key);
-    if (traffic === undefined) {
-      traffic = { key, inFlight: 0, waitingElsewhere: 0, queue: undefined };
-      this.#traffic.set(key, traffic);
-    }
+    const known = this.#traffic.get(key);
+    if (known !== undefined) return known;
+    const left = () => {
+      traffic.inFlight--;
+      this.#inFlight--;
+      if (this.#waiting > 0) this.#serve(traffic);
+      this.#forgetIdle(traffic);
+    };
+    const traffic: Traffic = { key, inFlight: 0, waitingElsewhere: 0, queue: undefined, left };
+    this.#traffic.set(key, traffic);
     return traffic;
   }
 
@@ -138,53 +171,46 @@ export class FairQueue {
     return Date.now() - other.at < RECENTLY_MILLIS || this.#traffic.size > 1 ? maxInFlightPerTenant : maxInFlight;
   }
 
-  #dispatch<Result>(traffic: Traffic, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
+  #dispatch(traffic: Traffic, call: TenantCall, options: SendOptions | undefined): void {
     traffic.inFlight++;
     this.#inFlight++;
-    return this.transport.send<Result>(call, options, () => {
-      traffic.inFlight--;
-      this.#inFlight--;
-      if (this.#waiting > 0) this.#serve(traffic);
-      this.#forgetIdle(traffic);
-    });
+    this.transport.dispatch(call.call, options, call);
   }
 
-  #enqueue<Result>(traffic: Traffic, call: RpcCall, options: SendOptions | undefined): Promise<Result> {
-    return new Promise<Result>((resolve, reject) => {
+  #enqueue(traffic: Traffic, call: TenantCall): void {
+    try {
       this.#assertRoom(traffic);
-      const timeoutMillis = options?.timeoutMillis ?? this.transport.requestTimeoutMillis;
-      const giveUp = (error: Error) => {
-        if (!this.#unqueue(traffic, queued)) return;
-        this.#forgetIdle(traffic);
-        reject(error);
-      };
-      const queued: QueuedCall = {
-        call,
-        options,
-        queuedAt: Date.now(),
-        timeoutMillis,
-        timer: setTimeout(() => giveUp(this.#overdue(traffic, timeoutMillis)), timeoutMillis),
-        resolve: resolve as QueuedCall['resolve'],
-        reject,
-      };
-      (traffic.queue ??= new Set()).add(queued);
-      this.#waiting++;
-      if (traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
-      options?.onPending?.(giveUp);
-    });
+    } catch (error) {
+      return call.reject(error as Error);
+    }
+    call.deadline = Date.now() + this.#timeoutOf(call);
+    (traffic.queue ??= new Set()).add(call);
+    this.#waiting++;
+    if (traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
+    this.#sweepBy(call.deadline);
+    call.options?.onPending?.((error) => this.#giveUp(traffic, call, error));
+  }
+
+  #timeoutOf({ options }: TenantCall): number {
+    return options?.timeoutMillis ?? this.transport.requestTimeoutMillis;
+  }
+
+  #giveUp(traffic: Traffic, call: TenantCall, error: Error): void {
+    if (!this.#unqueue(traffic, call)) return;
+    this.#forgetIdle(traffic);
+    call.reject(error);
   }
 
   /** @returns whether it was in the queue */
-  #unqueue(traffic: Traffic, queued: QueuedCall): boolean {
-    if (traffic.queue?.delete(queued) !== true) return false;
-    clearTimeout(queued.timer);
+  #unqueue(traffic: Traffic, call: TenantCall): boolean {
+    if (traffic.queue?.delete(call) !== true) return false;
     this.#waiting--;
     return true;
   }
 
   /** After a call of `traffic` has left: sends what may be sent now, one call of each tenant in turn. */
   #serve(traffic: Traffic): void {
-    if (queued(traffic) > 0) this.#turns.add(traffic);
+    if (queuedBy(traffic) > 0) this.#turns.add(traffic);
     // A call that fails at once leaves while it is being sent; the loop that sent it goes on with the next.
     if (this.#isServing) return;
     this.#isServing = true;
@@ -198,117 +224,81 @@ export class FairQueue {
   }
 
   #serveOne(traffic: Traffic): void {
-    const [next] = traffic.queue ?? [];
-    if (next === undefined || !this.#mayDispatch(traffic)) return;
-    this.#unqueue(traffic, next);
-    const left = Math.max(1, next.timeoutMillis - (Date.now() - next.queuedAt));
-    next.resolve(this.#dispatch(traffic, next.call, shortened(next.options, left)));
-    if (queued(traffic) > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
+    const [call] = traffic.queue ?? [];
+    if (call === undefined || !this.#mayDispatch(traffic)) return;
+    this.#unqueue(traffic, call);
+    this.#dispatch(traffic, call, shortened(call.options, Math.max(1, call.deadline - Date.now())));
+    if (queuedBy(traffic) > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
+  }
+
+  /** Sees to it that what still waits then is given up. */
+  #sweepBy(deadline: number): void {
+    if (deadline >= this.#sweepAt) return;
+    clearTimeout(this.#sweeper);
+    this.#sweepAt = deadline;
+    this.#sweeper = setTimeout(() => this.#sweep(), Math.max(1, deadline - Date.now())).unref();
+  }
+
+  #sweep(): void {
+    this.#sweepAt = Infinity;
+    const now = Date.now();
+    for (const traffic of [...this.#traffic.values()]) {
+      for (const call of traffic.queue ?? []) {
+        if (call.deadline > now) this.#sweepBy(call.deadline);
+        else this.#giveUp(traffic, call, this.#overdue(traffic));
+      }
+    }
   }
 
   #failWaiting(): void {
     for (const traffic of [...this.#traffic.values()]) {
-      for (const queued of [...(traffic.queue ?? [])]) {
-        this.#unqueue(traffic, queued);
-        queued.reject(
-          new ConnectionLostError(
-            `The connection to SurrealDB dropped before "${queued.call.method}" was sent. It may be tried again.`,
-            { outcome: 'not-sent' },
-          ),
-        );
+      for (const call of traffic.queue ?? []) {
+        const what = `The connection dropped before "${call.call.method}" was sent. It may be tried again.`;
+        this.#giveUp(traffic, call, new ConnectionLostError(what, { outcome: 'not-sent' }));
       }
-      this.#forgetIdle(traffic);
     }
     this.#turns.clear();
+    clearTimeout(this.#sweeper);
+    this.#sweepAt = Infinity;
   }
 
   #forgetIdle(traffic: Traffic): void {
-    if (traffic.inFlight === 0 && waitingOf(traffic) === 0) {
-      this.#traffic.delete(traffic.key);
-    }
+    if (traffic.inFlight === 0 && waitingOf(traffic) === 0) this.#traffic.delete(traffic.key);
   }
 
   #assertRoom(traffic: Traffic): void {
-    const { maxWaiting, maxWaitingPerTenant } = this.#limits;
-    if (waitingOf(traffic) >= maxWaitingPerTenant) {
-      this.#forgetIdle(traffic);
-      throw new PoolExhaustedError(
-        `${maxWaitingPerTenant} calls of this tenant wait already (calls.maxWaitingPerTenant). The call was not sent. Send ` +
-          'fewer at once, or raise it.',
-        { limit: 'calls.maxWaitingPerTenant' },
-      );
-    }
-    if (this.#waiting < maxWaiting) return;
+    const isTenant = waitingOf(traffic) >= this.#limits.maxWaitingPerTenant;
+    if (!isTenant && this.#waiting < this.#limits.maxWaiting) return;
     this.#forgetIdle(traffic);
-    throw new PoolExhaustedError(
-      `${maxWaiting} calls wait already (calls.maxWaiting). The call was not sent. The database is away or too slow for ` +
-        'the load.',
-      { limit: 'calls.maxWaiting' },
-    );
+    throw tooMany(isTenant ? 'maxWaitingPerTenant' : 'maxWaiting', this.#limits);
   }
 
-  #overdue(traffic: Traffic, timeoutMillis: number): PoolExhaustedError {
-    const { maxInFlight, maxInFlightPerTenant } = this.#limits;
-    const isOwn = traffic.inFlight >= maxInFlightPerTenant;
-    const limit = isOwn ? 'calls.maxInFlightPerTenant' : 'calls.maxInFlight';
-    const who = isOwn ? `${maxInFlightPerTenant} calls of this tenant` : `${maxInFlight} calls`;
-    return new PoolExhaustedError(
-      `The call waited ${timeoutMillis} ms for its turn and was not sent: ${who} are in flight (${limit}).`,
-      { limit },
-    );
+  #overdue(traffic: Traffic): PoolExhaustedError {
+    const isTenant = traffic.inFlight >= this.#limits.maxInFlightPerTenant;
+    return tooMany(isTenant ? 'maxInFlightPerTenant' : 'maxInFlight', this.#limits);
   }
 }
 
-/** A transport whose calls are one tenant's. */
-export class Lane implements RpcTransport {
-  readonly #queue: FairQueue;
-  readonly #key: string;
+const WHY: Record<keyof CallLimits, (limit: number) => string> = {
+  maxInFlightPerTenant: (limit) =>
+    `The call's time was over before its turn came: ${limit} calls of this tenant are in flight`,
+  maxInFlight: (limit) => `The call's time was over before its turn came: ${limit} calls are in flight`,
+  maxWaitingPerTenant: (limit) => `${limit} calls of this tenant wait already`,
+  maxWaiting: (limit) => `${limit} calls wait already: the database is away or too slow for the load`,
+};
 
-  /** @internal by `FairQueue.lane()` */
-  constructor(queue: FairQueue, key: string) {
-    this.#queue = queue;
-    this.#key = key;
-  }
-
-  get epoch(): number {
-    return this.#queue.transport.epoch;
-  }
-
-  get inFlight(): number {
-    return this.#queue.trafficOf(this.#key).inFlight;
-  }
-
-  get requestTimeoutMillis(): number {
-    return this.#queue.transport.requestTimeoutMillis;
-  }
-
-  ready(timeoutMillis?: number): Promise<void> | undefined {
-    return this.#queue.transport.ready(timeoutMillis);
-  }
-
-  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
-    return this.#queue.send<Result>(this.#key, call, options);
-  }
-
-  /** As {@link FairQueue.enterWaiting}. */
-  enterWaiting(): () => void {
-    return this.#queue.enterWaiting(this.#key);
-  }
-
-  onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {
-    return this.#queue.transport.onLive(id, listener);
-  }
-
-  subscribe(listener: TransportListener): () => void {
-    return this.#queue.transport.subscribe(listener);
-  }
+function tooMany(limit: keyof CallLimits, limits: CallLimits): PoolExhaustedError {
+  const what = WHY[limit](limits[limit]);
+  return new PoolExhaustedError(`${what} (calls.${limit}). The call was not sent; it may be tried again.`, {
+    limit: `calls.${limit}`,
+  });
 }
 
 function waitingOf(traffic: Traffic): number {
-  return queued(traffic) + traffic.waitingElsewhere;
+  return queuedBy(traffic) + traffic.waitingElsewhere;
 }
 
-function queued({ queue }: Traffic): number {
+function queuedBy({ queue }: Traffic): number {
   return queue?.size ?? 0;
 }
 

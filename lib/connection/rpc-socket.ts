@@ -3,17 +3,15 @@ import { type CborCodec, type LiveMessage, parseRpcError } from 'surrealdb';
 import { WebSocket } from 'ws';
 import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
 import { parseNotification } from './live-notifications.js';
-import type { RpcCall, SendOptions } from './rpc-transport.js';
+import type { CallSink, RpcCall, SendOptions } from './rpc-transport.js';
 
 interface PendingCall {
-  resolve: (result: unknown) => void;
-  reject: (error: Error) => void;
+  sink: CallSink;
   method: string;
   timer: NodeJS.Timeout;
   /** True when the caller was told that there is no answer, or has left. The server may be at it all the same. */
   isAbandoned: boolean;
   onLateResult: ((result: unknown) => void) | undefined;
-  onDone: (() => void) | undefined;
 }
 
 export interface SocketOptions {
@@ -89,31 +87,27 @@ export class RpcSocket {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** As `RpcTransport.send`. */
-  send<Result>(call: RpcCall, timeoutMillis: number, options?: SendOptions, onDone?: () => void): Promise<Result> {
+  /** As `RpcTransport.dispatch`. */
+  dispatch(call: RpcCall, timeoutMillis: number, options: SendOptions | undefined, sink: CallSink): void {
     const id = (this.#nextId++).toString(36);
     let frame: Uint8Array;
     try {
       // Encoding first: a value that CBOR cannot carry is the caller's error and leaves nothing pending.
       frame = this.#codec.encode(withoutUndefined({ id, ...call }));
     } catch (error) {
-      onDone?.();
-      return Promise.reject(error as Error);
+      sink.done();
+      return sink.reject(error as Error);
     }
-    return new Promise<Result>((resolve, reject) => {
-      this.#pending.set(id, {
-        resolve: resolve as (result: unknown) => void,
-        reject,
-        method: call.method,
-        timer: setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis),
-        isAbandoned: false,
-        onLateResult: options?.onLateResult,
-        onDone,
-      });
-      options?.onPending?.((error) => this.#abandon(id, error));
-      this.#holdBack();
-      this.#socket.send(frame);
+    this.#pending.set(id, {
+      sink,
+      method: call.method,
+      timer: setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis),
+      isAbandoned: false,
+      onLateResult: options?.onLateResult,
     });
+    options?.onPending?.((error) => this.#abandon(id, error));
+    this.#holdBack();
+    this.#socket.send(frame);
   }
 
   /** Writes what is sent in this turn of the event loop at its end, in one go: a write costs more than all else here. */
@@ -177,13 +171,13 @@ export class RpcSocket {
     const call = this.#pending.get(id);
     if (call === undefined || call.isAbandoned) return;
     call.isAbandoned = true;
-    call.reject(error);
+    call.sink.reject(error);
   }
 
   #done(id: string, call: PendingCall): void {
     this.#pending.delete(id);
     clearTimeout(call.timer);
-    call.onDone?.();
+    call.sink.done();
   }
 
   #receive(data: Buffer): void {
@@ -213,8 +207,8 @@ export class RpcSocket {
     this.#done(id, call);
     if (call.isAbandoned) {
       if (!frame.error) call.onLateResult?.(frame.result);
-    } else if (frame.error) call.reject(parseRpcError(frame.error));
-    else call.resolve(frame.result);
+    } else if (frame.error) call.sink.reject(parseRpcError(frame.error));
+    else call.sink.resolve(frame.result);
   }
 
   #closed(code: number): void {
@@ -223,7 +217,7 @@ export class RpcSocket {
     for (const [id, call] of [...this.#pending]) {
       this.#done(id, call);
       if (call.isAbandoned) continue;
-      call.reject(
+      call.sink.reject(
         new ConnectionLostError(
           `The connection to SurrealDB dropped (close code ${code}) before "${call.method}" was answered. It may have ` +
             'run; it is not sent again. Read the data to find out, or make the write repeatable.',

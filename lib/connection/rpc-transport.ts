@@ -25,6 +25,29 @@ export interface SendOptions {
   isUrgent?: boolean;
 }
 
+/** Who is told what becomes of a call. */
+export interface CallSink {
+  /** One of these two is called, once. */
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+  /**
+   * Called once, when the server is done with the call as far as can be known: when it was answered, lost, or not sent at
+   * all; for a call that nobody waits for any more, when its answer comes or is overdue once more.
+   */
+  done(): void;
+}
+
+/** `RpcTransport.send` by means of `dispatch`. */
+export function sendBy<Result>(
+  transport: Pick<DispatchingTransport, 'dispatch'>,
+  call: RpcCall,
+  options?: SendOptions,
+): Promise<Result> {
+  return new Promise<Result>((resolve, reject) => {
+    transport.dispatch(call, options, { resolve: resolve as CallSink['resolve'], reject, done: () => undefined });
+  });
+}
+
 export interface TransportListener {
   /** A socket is up (again); `epoch` has changed. */
   connected?(): void;
@@ -52,18 +75,22 @@ export interface RpcTransport {
    * Sends now, and never a second time.
    * @throws ConnectionLostError `not-sent` when no socket is up, `unknown` when it dropped before the answer
    * @throws RequestTimeoutError when no answer came in time
-   * @param onDone called once, when the server is done with the call as far as can be known: when it was answered, lost, or
-   * not sent at all; for a call that nobody waits for any more, when its answer comes or is overdue once more
    * @throws the SDK's `ServerError` when the server answers with an error
    */
-  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result>;
+  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result>;
   /** Hands over the notifications of a live query until the function it returns is called. */
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
   subscribe(listener: TransportListener): () => void;
 }
 
+/** A transport that a queue can stand in front of. */
+export interface DispatchingTransport extends RpcTransport {
+  /** As `send`, but tells the outcome to a sink: a queue would have to wrap the promise in another. */
+  dispatch(call: RpcCall, options: SendOptions | undefined, sink: CallSink): void;
+}
+
 /** A transport in the hands of its owner. */
-export interface ClosableTransport extends RpcTransport {
+export interface ClosableTransport extends DispatchingTransport {
   /** What is going on, for `Tenancy.stats()`. */
   readonly state: 'idle' | 'connecting' | 'open' | 'closed';
   /** How many sockets there have been; every one after the first is a reconnect. */

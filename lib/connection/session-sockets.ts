@@ -1,5 +1,6 @@
-import { type CallLimits, FairQueue, type Lane } from './fair-queue.js';
-import type { RpcTransport } from './rpc-transport.js';
+import { type CallLimits, FairQueue } from './fair-queue.js';
+import type { Lane } from './lane.js';
+import type { DispatchingTransport } from './rpc-transport.js';
 
 /**
  * The sockets that carry sessions, tenants spread over them: a server works at the calls of one socket in one task, so
@@ -8,7 +9,7 @@ import type { RpcTransport } from './rpc-transport.js';
 export class SessionSockets {
   readonly queues: readonly FairQueue[];
 
-  constructor(transports: readonly RpcTransport[], limits: CallLimits) {
+  constructor(transports: readonly DispatchingTransport[], limits: CallLimits) {
     this.queues = transports.map((transport) => new FairQueue(transport, limits));
   }
 

@@ -1,6 +1,6 @@
 import { type Tokens, Uuid } from 'surrealdb';
 import { FairQueue } from './fair-queue.js';
-import type { RpcTransport } from './rpc-transport.js';
+import type { DispatchingTransport } from './rpc-transport.js';
 
 /**
  * A server works at the passwords of one socket one after the other; more than a few at once would only wait there, where
@@ -19,18 +19,18 @@ export class SigninChannel {
   #requests = 0;
 
   /** On a socket of its own. */
-  static onSocket(transport: RpcTransport): SigninChannel {
+  static onSocket(transport: DispatchingTransport): SigninChannel {
     return new SigninChannel(transport, undefined);
   }
 
   /** On the embedded engine, whose default session is the central one: in a session of its own. */
-  static async onEmbedded(transport: RpcTransport): Promise<SigninChannel> {
+  static async onEmbedded(transport: DispatchingTransport): Promise<SigninChannel> {
     const session = Uuid.v4();
     await transport.send({ method: 'attach', session });
     return new SigninChannel(transport, session);
   }
 
-  private constructor(transport: RpcTransport, session: Uuid | undefined) {
+  private constructor(transport: DispatchingTransport, session: Uuid | undefined) {
     this.#queue = new FairQueue(transport, LIMITS);
     this.#session = session;
   }

@@ -5,7 +5,14 @@ import { backoffDelay } from './backoff.js';
 import { redactUrl } from './endpoint.js';
 import { LiveNotifications } from './live-notifications.js';
 import { RpcSocket } from './rpc-socket.js';
-import type { ClosableTransport, RpcCall, SendOptions, TransportListener } from './rpc-transport.js';
+import {
+  type CallSink,
+  type ClosableTransport,
+  type RpcCall,
+  sendBy,
+  type SendOptions,
+  type TransportListener,
+} from './rpc-transport.js';
 
 export interface SocketTransportOptions {
   /** Nodes of one cluster; after a failure the next one is tried. */
@@ -107,12 +114,16 @@ export class SocketTransport implements ClosableTransport {
     });
   }
 
-  send<Result>(call: RpcCall, options?: SendOptions, onDone?: () => void): Promise<Result> {
-    if (!this.#socket?.isOpen) {
-      onDone?.();
-      return Promise.reject(this.#notSent(`No connection to SurrealDB for "${call.method}"`));
+  send<Result>(call: RpcCall, options?: SendOptions): Promise<Result> {
+    return sendBy(this, call, options);
+  }
+
+  dispatch(call: RpcCall, options: SendOptions | undefined, sink: CallSink): void {
+    if (this.#socket?.isOpen) {
+      return this.#socket.dispatch(call, options?.timeoutMillis ?? this.requestTimeoutMillis, options, sink);
     }
-    return this.#socket.send(call, options?.timeoutMillis ?? this.requestTimeoutMillis, options, onDone);
+    sink.done();
+    sink.reject(this.#notSent(`No connection to SurrealDB for "${call.method}"`));
   }
 
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void {

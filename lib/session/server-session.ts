@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { Uuid } from 'surrealdb';
-import type { Lane } from '../connection/fair-queue.js';
+import type { Lane } from '../connection/lane.js';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { isUnknownSession } from './database-errors.js';

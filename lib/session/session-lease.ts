@@ -1,5 +1,5 @@
 import { type BoundQuery, CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
-import type { Lane } from '../connection/fair-queue.js';
+import type { Lane } from '../connection/lane.js';
 import type { RpcCall } from '../connection/rpc-transport.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';

@@ -16,7 +16,7 @@ describe('resolveOptions', () => {
         maxLifetimeMillis: 3_600_000,
         acquireTimeoutMillis: 5_000,
       },
-      calls: { maxInFlightPerTenant: 4, maxInFlight: 128, maxWaitingPerTenant: 1_000, maxWaiting: 10_000 },
+      calls: { maxInFlightPerTenant: 4, maxInFlight: 64, maxWaitingPerTenant: 1_000, maxWaiting: 10_000 },
       reconnect: {},
       sockets: 4,
       requestTimeoutMillis: 30_000,
