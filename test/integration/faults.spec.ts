@@ -16,7 +16,12 @@ import { connect } from '../support/raw-client.js';
   beforeAll(async () => {
     database = await startDatabase();
     [acme, globex] = [await defineTenant(database.admin), await defineTenant(database.admin, { type: 'jwt' })];
-    app = await createContext(moduleOptions(database, new TenantMap(acme, globex), { requestTimeoutMillis: 3_000 }));
+    app = await createContext(
+      moduleOptions(database, new TenantMap(acme, globex), {
+        requestTimeoutMillis: 3_000,
+        calls: { maxInFlightPerTenant: 16 },
+      }),
+    );
     tenancy = app.get(Tenancy);
     surreal = app.get<Surreal>(SURREAL);
   });

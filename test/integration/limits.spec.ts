@@ -100,7 +100,9 @@ describe('calls', () => {
   });
 
   it('R6: of different tenants go over several sockets', async () => {
-    const tenants = await Promise.all(Array.from({ length: 12 }, () => defineTenant(database.admin, { type: 'jwt' })));
+    const tenants = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => defineTenant(database.admin, { id: `tenant-${index}`, type: 'jwt' })),
+    );
     await using app = await start({ sockets: 3 });
     for (const tenant of tenants) {
       expect(await app.tenancy.run(tenant, (db) => db.query('RETURN session::ns()'))).toEqual([tenant.namespace]);
