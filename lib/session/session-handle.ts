@@ -60,11 +60,11 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   async set(name: string, value: unknown): Promise<void> {
-    await this.#lease.setVariable(name, { value });
+    await this.#lease.changes.setVariable(name, { value });
   }
 
   async unset(name: string): Promise<void> {
-    await this.#lease.setVariable(name, undefined);
+    await this.#lease.changes.setVariable(name, undefined);
   }
 
   async signin(auth: SigninAuth): Promise<Tokens> {
@@ -77,13 +77,13 @@ export class SessionHandle extends SurrealQueryable {
 
   async authenticate(token: string | Tokens): Promise<void> {
     const access = typeof token === 'string' ? token : token.access;
-    await this.#closingOnMismatch(() => this.#lease.authenticate(access)).catch((error: unknown) => {
+    await this.#closingOnMismatch(() => this.#lease.changes.authenticate(access)).catch((error: unknown) => {
       throw refusedSignin(error, 'authenticate');
     });
   }
 
   async invalidate(): Promise<void> {
-    await this.#lease.signOut();
+    await this.#lease.changes.signOut();
   }
 
   async use({ namespace, database }: { namespace: string; database: string }): Promise<void> {
@@ -92,7 +92,7 @@ export class SessionHandle extends SurrealQueryable {
       throw new InvalidOptionsError('use() takes { namespace, database }, both as non-empty strings.');
     }
     const { tenant } = this.#lease;
-    if (tenant === undefined) return await this.#lease.use({ namespace, database });
+    if (tenant === undefined) return await this.#lease.changes.use({ namespace, database });
     if (tenant.namespace === namespace && tenant.database === database) return;
     throw new TenantMismatchError(
       `use() would leave the namespace and database of tenant "${tenant.id}". Nothing was sent. For another tenant, open ` +
@@ -110,7 +110,7 @@ export class SessionHandle extends SurrealQueryable {
 
   /** Attaches the session now rather than at the first query; it is one of its own. For `Tenancy.attach()`. */
   async attach(): Promise<this> {
-    await this.#lease.attach();
+    await this.#lease.changes.attach();
     return this;
   }
 

@@ -1,21 +1,18 @@
-import { type BoundQuery, CborCodec, type LiveMessage, type Uuid } from 'surrealdb';
+import type { BoundQuery, LiveMessage, Uuid } from 'surrealdb';
 import type { Lane } from '../connection/lane.js';
-import type { RpcCall } from '../connection/rpc-transport.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { Call, type CallOptions, Calls } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
-import { enterDatabase } from './identity.js';
 import type { LeakWatch } from './leak-watch.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
 import { type QueryTracer, tracedQuery } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
+import { SessionChanges } from './session-changes.js';
 import { type LeaseOwner, SessionSlot, type SlotResources } from './session-slot.js';
-
-const CODEC = new CborCodec({});
 
 /** Rather too many texts than too few: what it says is looked at in the answer. */
 const STARTS_OR_ENDS_LIVE = /\b(live|kill)\b/i;
@@ -44,7 +41,7 @@ export class SessionLease implements QueryRoad {
   // Most units of work have none of the following.
   #dependents: Set<Dependent> | undefined;
   #lives: LiveSubscriptions | undefined;
-  #lastChange: Promise<unknown> | undefined;
+  #changes: SessionChanges | undefined;
   #lane: Lane | undefined;
 
   constructor(resources: LeaseResources, owner: LeaseOwner) {
@@ -70,6 +67,11 @@ export class SessionLease implements QueryRoad {
   /** Where a session without a tenant works, once that is known. */
   get target(): SessionState['target'] {
     return this.#slot.changed?.target;
+  }
+
+  /** What the unit of work does to its session. */
+  get changes(): SessionChanges {
+    return (this.#changes ??= new SessionChanges(this, this.#slot));
   }
 
   /** Whether it has a session at the moment. */
@@ -227,57 +229,6 @@ export class SessionLease implements QueryRoad {
     };
   }
 
-  /** Sets or unsets a variable, in a session of its own (R2). When it fails, it is as if it had not been tried. */
-  async setVariable(name: string, change: { value: unknown } | undefined): Promise<void> {
-    await this.#serially(async () => {
-      const state = this.#slot.own();
-      // A copy, as the server gets one: what the caller does to its object later must not come back after a reconnect.
-      const value: unknown = change === undefined ? undefined : CODEC.decode(CODEC.encode(change.value));
-      const call =
-        change === undefined ? { method: 'unset', params: [name] } : { method: 'let', params: [name, value] };
-      if (state.principal.type !== 'nobody') await this.#changing((session) => ({ ...call, session }));
-      if (change === undefined) state.variables.delete(name);
-      else state.variables.set(name, value);
-    });
-  }
-
-  /** Selects where a session without a tenant works: at once, or when it signs in. */
-  async use(target: NonNullable<SessionState['target']>): Promise<void> {
-    await this.#serially(async () => {
-      const state = this.#slot.own();
-      if (state.principal.type !== 'nobody') {
-        await this.#atomically(({ transport, id }) => enterDatabase(transport, id, target));
-      }
-      state.target = target;
-    });
-  }
-
-  /**
-   * Signs in as the bearer of a token, in another session on the server: what runs in the present one goes on as who it
-   * was. When it fails, for whatever reason, the lease stays signed in as before.
-   */
-  async authenticate(token: string): Promise<void> {
-    await this.#serially(async () => {
-      await this.#slot.replace(this.#slot.stateAs({ type: 'bearer', token }), () => this.#endLiveQueries());
-    });
-  }
-
-  /** Signs out, at once: what is sent from now on is refused. What runs already ends as who it was. */
-  async signOut(): Promise<void> {
-    await this.#serially(async () => {
-      await this.#slot.vacate(() => this.#endLiveQueries());
-    });
-  }
-
-  /** Makes a session of its own on the server now; one that is nobody's is only attached. */
-  async attach(): Promise<void> {
-    await this.#serially(async () => {
-      const { principal } = this.#slot.own();
-      if (principal.type === 'nobody') await (await this.#slot.arrive()).attach();
-      else await this.withSession(() => Promise.resolve());
-    });
-  }
-
   /**
    * Ends all that was begun and gives the sessions back; calls that still wait fail, whatever becomes of them on the
    * server. Never throws. Safe to call twice.
@@ -297,8 +248,13 @@ export class SessionLease implements QueryRoad {
     this.#slot.assertOpen();
   }
 
+  /** Kills its live queries. Never throws. */
+  async endLiveQueries(): Promise<void> {
+    await this.#lives?.end();
+  }
+
   async #endAll(): Promise<void> {
-    await this.#endLiveQueries();
+    await this.endLiveQueries();
     await Promise.all([...(this.#dependents ?? [])].map((dependent) => dependent.end()));
     await this.#slot.arrived();
     await this.#slot.giveBack();
@@ -312,10 +268,6 @@ export class SessionLease implements QueryRoad {
     }));
   }
 
-  async #endLiveQueries(): Promise<void> {
-    await this.#lives?.end();
-  }
-
   async #ready(call: Call): Promise<ServerSession> {
     const { pool, sockets } = this.#resources;
     const hasConnection = () => sockets.queueOf(this.tenant?.id).transport.epoch !== 0;
@@ -327,34 +279,6 @@ export class SessionLease implements QueryRoad {
         if (!(error instanceof RequestTimeoutError) || call.isOverdue || this.isClosed) throw error;
       }
     }
-  }
-
-  /** A change on the server. When it fails, the session is made anew without it, whatever came of it. */
-  async #changing(message: (session: Uuid) => RpcCall): Promise<void> {
-    await this.#atomically((session, call) => session.transport.send(message(session.id), call));
-  }
-
-  async #atomically(change: (session: ServerSession, call: Call) => Promise<unknown>): Promise<void> {
-    await this.withSession(async (session, call) => {
-      const { id } = session;
-      await change(session, call).catch(async (error: unknown) => {
-        if (!isNotSent(error)) await session.rebuild(id);
-        throw error;
-      });
-    });
-  }
-
-  /** One change after the other, in the order in which they were asked for. */
-  async #serially(change: () => Promise<void>): Promise<void> {
-    this.assertOpen();
-    const turn = (this.#lastChange ?? Promise.resolve()).then(async () => {
-      this.assertOpen();
-      await change();
-    });
-    this.#lastChange = turn.catch(() => undefined);
-    await turn.catch((error: unknown) => {
-      throw translateDatabaseError(error);
-    });
   }
 }
 
