@@ -132,7 +132,7 @@ export class TransactionClosedError extends errorOf('TRANSACTION_CLOSED') {}
 export class ContextMissingError extends errorOf('CONTEXT_MISSING') {}
 /** A limit of sessions or calls is reached; nothing was sent. */
 export class PoolExhaustedError extends errorOf('POOL_EXHAUSTED') {
-  /** The option that names the limit, such as `sessions.max` or `calls.maxWaitingPerTenant`. */
+  /** The option that names the limit, such as `sessions.max` or `calls.maxWaitingPerTenant`; or `sign-ins`, which have none. */
   readonly limit: string;
 
   constructor(message: string, options: { cause?: unknown; limit: string }) {

@@ -66,6 +66,7 @@ const RECENTLY_MILLIS = 10_000;
 export class FairQueue {
   readonly transport: DispatchingTransport;
   readonly #limits: CallLimits;
+  readonly #queued: Queued;
   readonly #traffic = new Map<string, Traffic>();
   /** Those with calls in their queue that may send one, in the order of their turns. */
   readonly #turns = new Set<Traffic>();
@@ -79,7 +80,8 @@ export class FairQueue {
   #sweeper: NodeJS.Timeout | undefined;
   #sweepAt = Infinity;
 
-  constructor(transport: DispatchingTransport, limits: CallLimits) {
+  constructor(transport: DispatchingTransport, limits: CallLimits, queued: Queued = 'calls') {
+    this.#queued = queued;
     this.transport = transport;
     this.#limits = limits;
     transport.subscribe({ lost: () => this.#failWaiting() });
@@ -270,28 +272,29 @@ export class FairQueue {
     const isTenant = waitingOf(traffic) >= this.#limits.maxWaitingPerTenant;
     if (!isTenant && this.#waiting < this.#limits.maxWaiting) return;
     this.#forgetIdle(traffic);
-    throw tooMany(isTenant ? 'maxWaitingPerTenant' : 'maxWaiting', this.#limits);
+    throw tooMany(isTenant ? 'maxWaitingPerTenant' : 'maxWaiting', this.#limits, this.#queued);
   }
 
   #overdue(traffic: Traffic): PoolExhaustedError {
     const isTenant = traffic.inFlight >= this.#limits.maxInFlightPerTenant;
-    return tooMany(isTenant ? 'maxInFlightPerTenant' : 'maxInFlight', this.#limits);
+    return tooMany(isTenant ? 'maxInFlightPerTenant' : 'maxInFlight', this.#limits, this.#queued);
   }
 }
 
-const WHY: Record<keyof CallLimits, (limit: number) => string> = {
-  maxInFlightPerTenant: (limit) =>
-    `The call's time was over before its turn came: ${limit} calls of this tenant are in flight`,
-  maxInFlight: (limit) => `The call's time was over before its turn came: ${limit} calls are in flight`,
-  maxWaitingPerTenant: (limit) => `${limit} calls of this tenant wait already`,
-  maxWaiting: (limit) => `${limit} calls wait already: the database is away or too slow for the load`,
+/** What a queue is of: calls, whose limits are options, or sign-ins, whose limits are the library's own. */
+type Queued = 'calls' | 'sign-ins';
+
+const WHY: Record<keyof CallLimits, (limit: number, queued: Queued) => string> = {
+  maxInFlightPerTenant: (limit, queued) => `Its time was over before its turn came: ${limit} ${queued} of this tenant are in flight`, // prettier-ignore
+  maxInFlight: (limit, queued) => `Its time was over before its turn came: ${limit} ${queued} are in flight`,
+  maxWaitingPerTenant: (limit, queued) => `${limit} ${queued} of this tenant wait already`,
+  maxWaiting: (limit, queued) => `${limit} ${queued} wait already: the database is away or too slow for the load`,
 };
 
-function tooMany(limit: keyof CallLimits, limits: CallLimits): PoolExhaustedError {
-  const what = WHY[limit](limits[limit]);
-  return new PoolExhaustedError(`${what} (calls.${limit}). The call was not sent; it may be tried again.`, {
-    limit: `calls.${limit}`,
-  });
+function tooMany(name: keyof CallLimits, limits: CallLimits, queued: Queued): PoolExhaustedError {
+  const limit = queued === 'calls' ? `calls.${name}` : queued;
+  const what = `The call was not sent; it may be tried again. ${WHY[name](limits[name], queued)} (${limit}).`;
+  return new PoolExhaustedError(what, { limit });
 }
 
 function waitingOf(traffic: Traffic): number {

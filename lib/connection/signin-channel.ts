@@ -31,7 +31,7 @@ export class SigninChannel {
   }
 
   private constructor(transport: DispatchingTransport, session: Uuid | undefined) {
-    this.#queue = new FairQueue(transport, LIMITS);
+    this.#queue = new FairQueue(transport, LIMITS, 'sign-ins');
     this.#session = session;
   }
 
