@@ -123,6 +123,37 @@ describe('SessionPool', () => {
     expect(order).toEqual(['first', 'second', 'newcomer']);
   });
 
+  it('R6: lets tenants that wait take turns', async () => {
+    make({ max: 1, acquireTimeoutMillis: 5_000 });
+    const held = await acquireOwn(c);
+    const order: string[] = [];
+    const waiting = [a, a, a, b, b].map(async (of) => {
+      const session = await acquireOwn(of);
+      order.push(of.id);
+      await pool.release(session);
+    });
+    void pool.release(held);
+    await Promise.all(waiting);
+    expect(order).toEqual(['a', 'b', 'a', 'b', 'a']);
+  });
+
+  it('R6: passes over a tenant whose share is used up', async () => {
+    make({ max: 2, maxOwnPerTenant: 1, acquireTimeoutMillis: 5_000 });
+    const [first, other] = [await acquireOwn(a), await acquireOwn(c)];
+    const order: string[] = [];
+    const waiting = [a, b].map(async (of) => {
+      const session = await acquireOwn(of);
+      order.push(of.id);
+      return session;
+    });
+    await pool.release(other);
+    await sleep(5);
+    expect(order).toEqual(['b']);
+    await pool.release(first);
+    for (const session of await Promise.all(waiting)) void pool.release(session);
+    expect(order).toEqual(['b', 'a']);
+  });
+
   it('closes idle sessions after idleTimeoutMillis, with one timer for all, and none when there are none', async () => {
     const intervals = jest.spyOn(globalThis, 'setInterval');
     const timeouts = jest.spyOn(globalThis, 'setTimeout');
