@@ -120,13 +120,15 @@ function leaks({ leftovers, applications }) {
 /** A tenant at whose credentials or sessions nobody was fails for the connection's reasons alone. */
 function neighbours({ calls, touches, generations }) {
   const brief = new Set(generations.filter((of) => of.hasBriefSessions).map(({ tenant }) => tenant));
-  return calls
-    .filter(({ code }) => code !== undefined && !WEATHER.has(code))
-    .filter(({ code, tenant }) => !(code === 'SESSION_EXPIRED' && brief.has(tenant)))
-    // Answers that are withheld fill a tenant's own share of the socket; those of others must not.
-    .filter(({ code, message }) => !(code === 'POOL_EXHAUSTED' && /\bof this tenant\b/.test(message)))
-    .filter((call) => !touches.some((touch) => concerns(touch, call)))
-    .map(({ tenant, step, code, message }) => `"${step}" of ${tenant}: ${code}: ${message}`);
+  return (
+    calls
+      .filter(({ code }) => code !== undefined && !WEATHER.has(code))
+      .filter(({ code, tenant }) => !(code === 'SESSION_EXPIRED' && brief.has(tenant)))
+      // Answers that are withheld fill a tenant's own share of the socket; those of others must not.
+      .filter(({ code, message }) => !(code === 'POOL_EXHAUSTED' && /\bof this tenant\b/.test(message)))
+      .filter((call) => !touches.some((touch) => concerns(touch, call)))
+      .map(({ tenant, step, code, message }) => `"${step}" of ${tenant}: ${code}: ${message}`)
+  );
 }
 
 /** Nobody is served any more as a tenant that was removed. */
