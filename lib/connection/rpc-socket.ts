@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Socket } from 'node:net';
 import { type CborCodec, type LiveMessage, parseRpcError } from 'surrealdb';
 import { WebSocket } from 'ws';
 import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
@@ -11,6 +11,8 @@ interface PendingCall {
   timer: NodeJS.Timeout;
   /** True when the caller was told that there is no answer, or has left. The server may be at it all the same. */
   isAbandoned: boolean;
+  /** True when it is not counted on any more; it is listed for `onLateResult` alone. */
+  isForgotten: boolean;
   onLateResult: ((result: unknown) => void) | undefined;
 }
 
@@ -19,7 +21,12 @@ export interface SocketOptions {
   connectTimeoutMillis: number;
   /** How often the server is asked for a sign of life. One that gives none until the next time counts as dead. */
   pingIntervalMillis: number;
+  /** After ten times this long an answer that nobody waits for is not counted on any more. */
+  requestTimeoutMillis: number;
 }
+
+/** See `SocketOptions.requestTimeoutMillis`. A server answers everything, sooner or later, or its socket ends. */
+const FORGET_FACTOR = 10;
 
 /** How long `close()` waits for the server's closing handshake before it cuts the socket. */
 const CLOSE_HANDSHAKE_MILLIS = 1_000;
@@ -31,10 +38,14 @@ const CLOSE_HANDSHAKE_MILLIS = 1_000;
 export class RpcSocket {
   readonly #socket: WebSocket;
   /** The bytes under the socket; to write the frames of one turn of the event loop together. */
-  readonly #stream: Writable | undefined;
+  readonly #stream: Socket | undefined;
   readonly #codec: CborCodec;
   readonly #pending = new Map<string, PendingCall>();
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #forgetMillis: number;
+  /** How far the bytes had got at the last ping: a frame that takes long is a sign of life too. */
+  #bytesRead = 0;
+  #bytesToWrite = 0;
   #nextId = 0;
   #failure: Error | undefined;
   #isSilent = false;
@@ -55,20 +66,26 @@ export class RpcSocket {
         handshakeTimeout: options.connectTimeoutMillis,
         perMessageDeflate: false,
       });
-      let stream: Writable | undefined;
+      let stream: Socket | undefined;
       socket.once('error', reject);
       socket.once('upgrade', (response) => (stream = response.socket));
       socket.once('open', () => {
         socket.off('error', reject);
-        resolve(new RpcSocket(socket, stream, codec, options.pingIntervalMillis));
+        resolve(new RpcSocket(socket, stream, codec, options));
       });
     });
   }
 
-  private constructor(socket: WebSocket, stream: Writable | undefined, codec: CborCodec, pingIntervalMillis: number) {
+  private constructor(
+    socket: WebSocket,
+    stream: Socket | undefined,
+    codec: CborCodec,
+    { pingIntervalMillis, requestTimeoutMillis }: SocketOptions,
+  ) {
     this.#socket = socket;
     this.#stream = stream;
     this.#codec = codec;
+    this.#forgetMillis = Math.min(requestTimeoutMillis * FORGET_FACTOR, 2 ** 31 - 1);
     this.#heartbeat = setInterval(() => this.#askForLife(pingIntervalMillis), pingIntervalMillis);
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data: Buffer) => this.#receive(data));
@@ -103,6 +120,7 @@ export class RpcSocket {
       method: call.method,
       timer: setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis),
       isAbandoned: false,
+      isForgotten: false,
       onLateResult: options?.onLateResult,
     });
     options?.onPending?.((error) => this.#abandon(id, error));
@@ -139,25 +157,33 @@ export class RpcSocket {
 
   /** Nothing was heard since the last ping: the peer is gone, or the way to it, and nobody has told. */
   #askForLife(pingIntervalMillis: number): void {
-    if (!this.#isSilent) {
+    if (!this.#isSilent || this.#hasMoved()) {
       this.#isSilent = true;
       this.#socket.ping();
       return;
     }
     // When this process itself was held up, the sign of life lies unread: what has arrived is read before this runs.
     setImmediate(() => {
-      if (!this.#isSilent) return;
+      if (!this.#isSilent || this.#hasMoved()) return;
       this.#failure ??= new Error(`The server answered no ping within ${pingIntervalMillis} ms`);
       this.#socket.terminate();
     });
   }
 
+  /** Whether bytes of a frame that is not through yet have come or gone since it was asked last. */
+  #hasMoved(): boolean {
+    const { bytesRead = 0, writableLength = 0 } = this.#stream ?? {};
+    const hasMoved = bytesRead > this.#bytesRead || writableLength < this.#bytesToWrite;
+    this.#bytesRead = bytesRead;
+    this.#bytesToWrite = writableLength;
+    return hasMoved;
+  }
+
   #timedOut(id: string, timeoutMillis: number): void {
     const call = this.#pending.get(id);
     if (call === undefined) return;
-    if (call.isAbandoned) return this.#done(id, call);
     // It stays listed, so that a late answer finds its owner, and so that what still burdens the server is known.
-    call.timer = setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis).unref();
+    call.timer = setTimeout(() => this.#forget(id, call), this.#forgetMillis).unref();
     this.#abandon(
       id,
       new RequestTimeoutError(
@@ -165,6 +191,13 @@ export class RpcSocket {
           'Raise requestTimeoutMillis if such calls are meant to take this long.',
       ),
     );
+  }
+
+  /** The call is not counted on any more; who would have to tidy up after a late answer is still told. */
+  #forget(id: string, call: PendingCall): void {
+    if (call.onLateResult === undefined) return this.#done(id, call);
+    call.isForgotten = true;
+    call.sink.done();
   }
 
   #abandon(id: string, error: Error): void {
@@ -177,7 +210,7 @@ export class RpcSocket {
   #done(id: string, call: PendingCall): void {
     this.#pending.delete(id);
     clearTimeout(call.timer);
-    call.sink.done();
+    if (!call.isForgotten) call.sink.done();
   }
 
   #receive(data: Buffer): void {

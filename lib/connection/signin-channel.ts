@@ -1,6 +1,6 @@
 import { type Tokens, Uuid } from 'surrealdb';
 import { FairQueue } from './fair-queue.js';
-import type { DispatchingTransport } from './rpc-transport.js';
+import type { DispatchingTransport, SendOptions } from './rpc-transport.js';
 
 /**
  * A server works at the passwords of one socket one after the other; more than a few at once would only wait there, where
@@ -46,19 +46,25 @@ export class SigninChannel {
   }
 
   /**
+   * @param options bounds of the sign-in
    * @param tenantId whose turn it takes, so that one tenant's flood of sign-ins does not hold up the others'
    * @throws the SDK's ServerError when the database refuses; PoolExhaustedError when too many wait
    */
-  async request(method: 'signin' | 'signup', params: Record<string, unknown>, tenantId: string): Promise<Tokens> {
+  async request(
+    method: 'signin' | 'signup',
+    params: Record<string, unknown>,
+    tenantId: string,
+    options?: SendOptions,
+  ): Promise<Tokens> {
     this.#requests++;
     const lane = this.#queue.lane(tenantId);
     const leave = lane.epoch === 0 ? lane.enterWaiting() : undefined;
     try {
-      await lane.ready();
+      await lane.ready(options?.timeoutMillis);
     } finally {
       leave?.();
     }
-    const answer = await lane.send<string | Tokens>({ method, params: [params], session: this.#session });
+    const answer = await lane.send<string | Tokens>({ method, params: [params], session: this.#session }, options);
     return typeof answer === 'string' ? { access: answer } : answer;
   }
 }

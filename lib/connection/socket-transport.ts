@@ -160,7 +160,9 @@ export class SocketTransport implements ClosableTransport {
       if (this.#closed) break;
       try {
         const url = urls[this.#node % urls.length] as URL;
-        this.#opened(await RpcSocket.open(url, this.#codec, { connectTimeoutMillis, pingIntervalMillis }));
+        const { requestTimeoutMillis } = this;
+        const socketOptions = { connectTimeoutMillis, pingIntervalMillis, requestTimeoutMillis };
+        this.#opened(await RpcSocket.open(url, this.#codec, socketOptions));
         break;
       } catch (error) {
         this.#lastError = error;

@@ -195,8 +195,11 @@ export class SurrealConnection {
 
 function socketTransports({ urls }: { urls: URL[] }, options: ConnectionOptions): Transports {
   const all: Transports['all'] = [];
+  // The SDK waits for its connection without asking for it again, so that one must not be given up.
+  const { maxAttempts: _, ...forEver } = options.reconnect;
   const open = (purpose: SocketPurpose) => {
-    const transport = new SocketTransport({ urls, ...options });
+    const reconnect = purpose === 'central' ? forEver : options.reconnect;
+    const transport = new SocketTransport({ urls, ...options, reconnect });
     all.push({ purpose, transport });
     return transport;
   };

@@ -20,7 +20,7 @@ export interface TenancyStats {
 export interface SocketStats {
   /** `embedded` for the engine inside this process, which is all of the others. */
   readonly purpose: SocketPurpose;
-  /** `idle` is one that was not needed yet. */
+  /** `idle` is one that was not needed yet, or that was given up until the next call (`reconnect.maxAttempts`). */
   readonly state: 'idle' | 'connecting' | 'open' | 'closed';
   /** Calls that wait for their answer. */
   readonly inFlight: number;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { SendOptions } from '../connection/rpc-transport.js';
 import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
 
@@ -23,7 +24,9 @@ export function callOptions(options: CallOptions | undefined): CallOptions | und
   if (name !== undefined) {
     throw new InvalidOptionsError(`"${name}" is no bound of a call. Known are: requestTimeoutMillis, signal.`);
   }
-  if (requestTimeoutMillis !== undefined && !(requestTimeoutMillis > 0 && requestTimeoutMillis < 2 ** 31)) {
+  const isDuration =
+    typeof requestTimeoutMillis === 'number' && requestTimeoutMillis > 0 && requestTimeoutMillis < 2 ** 31;
+  if (requestTimeoutMillis !== undefined && !isDuration) {
     throw new InvalidOptionsError('"requestTimeoutMillis" must be a number of milliseconds above 0 and below 2^31.');
   }
   if (signal !== undefined && typeof signal.addEventListener !== 'function') {
@@ -31,6 +34,9 @@ export function callOptions(options: CallOptions | undefined): CallOptions | und
   }
   return options;
 }
+
+/** How long the end of a unit of work waits for what it gives back on the server, in milliseconds. */
+export const CLEANUP_MILLIS = 2_000;
 
 /** The calls of one unit of work that are on their way: a list through the calls themselves, since most have one at a time. */
 export class Calls {
@@ -79,11 +85,7 @@ export class Call implements SendOptions {
     signal?.throwIfAborted();
     this.#calls = calls;
     this.#limitMillis = limitMillis;
-    if (signal !== undefined) {
-      const onAbort = () => this.cancel(signal.reason as Error);
-      signal.addEventListener('abort', onAbort);
-      this.#ignoreSignal = () => signal.removeEventListener('abort', onAbort);
-    }
+    if (signal !== undefined) this.#ignoreSignal = onAbort(signal, (reason) => this.cancel(reason));
     calls.add(this);
   }
 
@@ -146,6 +148,17 @@ export class Call implements SendOptions {
     this.#calls.delete(this);
     this.#ignoreSignal?.();
   }
+}
+
+/**
+ * Calls back when a signal is aborted, until the returned function is called. Any number may listen to one signal at a time:
+ * the calls of a unit of work, the jobs that one shutdown ends.
+ */
+export function onAbort(signal: AbortSignal, listener: (reason: Error) => void): () => void {
+  const aborted = () => listener(signal.reason as Error);
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', aborted);
+  return () => signal.removeEventListener('abort', aborted);
 }
 
 function notReady(limitMillis: number, hasConnection: boolean): ConnectionLostError | RequestTimeoutError {

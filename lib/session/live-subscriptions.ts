@@ -1,9 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout } from 'node:timers/promises';
 import { type BoundQuery, type LiveMessage, Uuid } from 'surrealdb';
+import { Logger } from '@nestjs/common';
 import { type Backoff, backoffDelay } from '../connection/backoff.js';
 import type { RpcTransport } from '../connection/rpc-transport.js';
+import { describeCause } from '../connection/socket-transport.js';
 import { SurrealModuleError } from '../surreal.errors.js';
+import { CLEANUP_MILLIS } from './call.js';
 import type { RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
 
@@ -79,7 +82,7 @@ class LiveQuery implements Dependent {
     for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
     if (isOnServer) {
       const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
-      await this.#transport.send(call, { isUrgent: true }).catch(() => undefined);
+      await this.#transport.send(call, { isUrgent: true, timeoutMillis: CLEANUP_MILLIS }).catch(() => undefined);
     }
     this.stop();
   }
@@ -90,6 +93,7 @@ export class LiveSubscriptions {
   readonly #transport: RpcTransport;
   readonly #adopt: Adopt;
   readonly #queries = new Map<string, LiveQuery>();
+  readonly #logger = new Logger('nestjs-surreal');
   readonly #gone = new Set<string>();
   readonly #reconnects = new Set<() => void>();
 
@@ -172,15 +176,19 @@ export class LiveSubscriptions {
    * Does what starts a live query. One that is started again is tried until it succeeds, on this socket and as long as the
    * unit of work runs: the SDK would leave its subscriber without a word.
    */
-  async starting<Result>(start: () => Promise<Result>): Promise<Result> {
+  async starting<Result>(start: (isRestart: boolean) => Promise<Result>): Promise<Result> {
     const restart = restarting.getStore();
-    if (restart === undefined) return await start();
+    if (restart === undefined) return await start(false);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await start();
+        return await start(true);
       } catch (error) {
         const isOver = restart.isOver || restart.epoch !== this.#transport.epoch;
-        if (isOver || !(error instanceof SurrealModuleError) || !error.retryable) throw error;
+        if (isOver) throw error;
+        if (!(error instanceof SurrealModuleError) || !error.retryable) {
+          this.#logger.warn(`A live query could not be started again after a reconnect: ${describeCause(error)}`);
+          throw error;
+        }
         await setTimeout(backoffDelay(RESTART_BACKOFF, attempt), undefined, { ref: false });
       }
     }

@@ -16,6 +16,7 @@ export interface RpcQueryResult {
 
 /** By which road queries leave: a lease, or a transaction on it. */
 export interface QueryRoad {
+  readonly isClosed: boolean;
   query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]>;
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
   /** Calls back when a new socket is up; live queries of the SDK then start again. */
@@ -62,6 +63,11 @@ export class QueryConnection {
     const channel = new ChannelIterator<LiveMessage>(() => stop());
     const stop = this.#road.onLive(id, (message) => channel.submit(message));
     return channel;
+  }
+
+  /** Asked by the SDK's live queries, which end with their session. */
+  hasSession(): boolean {
+    return !this.#road.isClosed;
   }
 
   /** Servers that lack any of them were refused at start. */

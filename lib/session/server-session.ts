@@ -3,11 +3,10 @@ import { Uuid } from 'surrealdb';
 import type { Lane } from '../connection/lane.js';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import { CLEANUP_MILLIS } from './call.js';
 import { isUnknownSession } from './database-errors.js';
 import { type SessionResources, signInBearer, signInTenant } from './sign-in.js';
 
-/** How long the end of a unit of work waits for its session's leaving. */
-const DETACH_MILLIS = 2_000;
 /** Before a session that the server has forgotten at once is made again. */
 const RETRY_MILLIS = 50;
 
@@ -203,18 +202,20 @@ export class ServerSession {
     const { principal, variables } = this.state;
     const { transport } = this;
     const { epoch } = transport;
+    // A call that fails meanwhile can give this session up for another id, which nobody has signed in.
+    const id = this.#id;
     const isNew = await this.#attach();
     if (principal.type === 'tenant') {
-      await signInTenant(transport, this.#resources.tokens, this.#id, this.state.tenant as Tenant);
+      await signInTenant(transport, this.#resources.tokens, id, this.state.tenant as Tenant);
     }
-    if (principal.type === 'bearer') await signInBearer(transport, this.#id, principal.token, this.state);
+    if (principal.type === 'bearer') await signInBearer(transport, id, principal.token, this.state);
     if (isNew) {
       for (const [name, value] of variables) {
-        await transport.send({ method: 'let', params: [name, value], session: this.#id });
+        await transport.send({ method: 'let', params: [name, value], session: id });
       }
     }
     this.assertOpen();
-    if (transport.epoch !== epoch) throw droppedMeanwhile();
+    if (transport.epoch !== epoch || id !== this.#id) throw droppedMeanwhile();
     this.#readyEpoch = epoch;
     this.#signedInAt = Date.now();
   }
@@ -244,7 +245,7 @@ export class ServerSession {
     const { transport } = this;
     // On another socket, or none, the session is gone already.
     if (epoch === 0 || epoch !== transport.epoch) return;
-    const options = { timeoutMillis: DETACH_MILLIS, isUrgent: true };
+    const options = { timeoutMillis: CLEANUP_MILLIS, isUrgent: true };
     await transport.send({ method: 'detach', session }, options).catch(() => undefined);
   }
 }

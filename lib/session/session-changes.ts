@@ -43,7 +43,13 @@ export class SessionChanges {
     await this.#serially(async () => {
       const state = this.#slot.own();
       if (state.principal.type !== 'nobody') {
-        await this.#atomically(({ transport, id }) => enterDatabase(transport, id, target));
+        await this.#atomically(({ transport, id }, call) =>
+          call.until(
+            enterDatabase(transport, id, target),
+            () => undefined,
+            () => true,
+          ),
+        );
       }
       state.target = target;
     });
@@ -55,7 +61,8 @@ export class SessionChanges {
    */
   async authenticate(token: string): Promise<void> {
     await this.#serially(async () => {
-      await this.#slot.replace(this.#slot.stateAs({ type: 'bearer', token }), () => this.#lease.endLiveQueries());
+      const state = this.#slot.stateAs({ type: 'bearer', token });
+      await this.#lease.track((call) => this.#slot.replace(state, call, () => this.#lease.endLiveQueries()));
     });
   }
 

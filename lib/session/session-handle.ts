@@ -132,8 +132,15 @@ export class SessionHandle extends SurrealQueryable {
     this.#lease.assertOpen();
     const { tenant } = this.#lease;
     const params = await this.#closingOnMismatch(async () => rpcAuth(auth, tenant ?? this.#lease.target, tenant));
-    const tokens = await this.#logins.request(method, params, tenant?.id ?? '').catch((error: unknown) => {
-      throw refusedSignin(error, method);
+    const tokens = await this.#lease.track((call) => {
+      const answer = this.#logins.request(method, params, tenant?.id ?? '', call).catch((error: unknown) => {
+        throw refusedSignin(error, method);
+      });
+      return call.until(
+        answer,
+        () => undefined,
+        () => true,
+      );
     });
     await this.authenticate(tokens.access);
     return tokens;

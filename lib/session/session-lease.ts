@@ -3,7 +3,7 @@ import type { Lane } from '../connection/lane.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
-import { Call, type CallOptions, Calls } from './call.js';
+import { Call, type CallOptions, Calls, onAbort } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
 import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
 import type { LeakWatch } from './leak-watch.js';
@@ -42,6 +42,7 @@ export class SessionLease implements QueryRoad {
   #dependents: Set<Dependent> | undefined;
   #lives: LiveSubscriptions | undefined;
   #changes: SessionChanges | undefined;
+  #ignoreSignal: (() => void) | undefined;
   #lane: Lane | undefined;
 
   constructor(resources: LeaseResources, owner: LeaseOwner) {
@@ -97,7 +98,10 @@ export class SessionLease implements QueryRoad {
    */
   query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
     if (!STARTS_OR_ENDS_LIVE.test(bound.query)) return this.traced(bound, () => this.#query(bound, options));
-    return this.#liveQueries.starting(() => this.traced(bound, () => this.#queryLive(bound, options)));
+    return this.#liveQueries.starting((isRestart) => {
+      // A live query goes on for longer than what bounded its first start.
+      return this.traced(bound, () => this.#queryLive(bound, isRestart ? undefined : options));
+    });
   }
 
   /** Runs a query inside its span, where queries are traced. What is asked of a closed lease is refused, and is no query. */
@@ -168,7 +172,8 @@ export class SessionLease implements QueryRoad {
     };
     try {
       this.assertOpen();
-      const begun = (call = new Call(this.#calls, limitMillis, anySignal(options?.signal, own?.signal)));
+      if (own?.signal !== undefined) this.#heed(own.signal);
+      const begun = (call = new Call(this.#calls, limitMillis, options?.signal));
       statistics.calls++;
       return work(begun).then(
         (result) => {
@@ -182,6 +187,12 @@ export class SessionLease implements QueryRoad {
     } catch (error) {
       return Promise.reject(failed(error));
     }
+  }
+
+  /** Ends all calls when the unit's own signal is aborted. */
+  #heed(signal: AbortSignal): void {
+    signal.throwIfAborted();
+    this.#ignoreSignal ??= onAbort(signal, (reason) => this.#calls.cancel(() => reason));
   }
 
   async #attempt<Result>(call: Call, work: Work<Result>, isHealed: boolean): Promise<Result> {
@@ -236,6 +247,7 @@ export class SessionLease implements QueryRoad {
   close(because: string): Promise<void> | undefined {
     if (this.isClosed) return undefined;
     this.#resources.leaks?.forget(this);
+    this.#ignoreSignal?.();
     this.#slot.close(because);
     this.#calls.cancel(() => this.#slot.closedError(because));
     // The steady state ends here, without a promise: nothing was begun, and the session is a shared one.
@@ -271,20 +283,21 @@ export class SessionLease implements QueryRoad {
   async #ready(call: Call): Promise<ServerSession> {
     const { pool, sockets } = this.#resources;
     const hasConnection = () => sockets.queueOf(this.tenant?.id).transport.epoch !== 0;
-    for (;;) {
-      try {
-        return await call.until(this.#slot.ready(), (late) => void pool.release(late), hasConnection);
-      } catch (error) {
-        // A sign-in that others had begun earlier got no answer: there is time for another.
-        if (!(error instanceof RequestTimeoutError) || call.isOverdue || this.isClosed) throw error;
+    const leave = this.transport.enterWaiting();
+    try {
+      for (;;) {
+        try {
+          return await call.until(this.#slot.ready(), (late) => void pool.release(late), hasConnection);
+        } catch (error) {
+          call.assertWanted();
+          // A sign-in that others had begun earlier got no answer: there is time for another.
+          if (!(error instanceof RequestTimeoutError) || call.isOverdue || this.isClosed) throw error;
+        }
       }
+    } finally {
+      leave();
     }
   }
-}
-
-/** Several as one. */
-function anySignal(first: AbortSignal | undefined, second: AbortSignal | undefined): AbortSignal | undefined {
-  return first === undefined || second === undefined ? (first ?? second) : AbortSignal.any([first, second]);
 }
 
 /** Makes a session good again as the same principal after a refusal, where that can be done. */

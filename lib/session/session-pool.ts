@@ -78,7 +78,7 @@ export class SessionPool<Session extends PoolableSession> {
   acquireShared(tenant: Tenant, onWait?: OnWait): Session | Promise<Session> {
     const key = principalKey(tenant);
     const take = () => this.#existing(key) ?? this.#addIfRoom(() => this.#openShared(tenant), key);
-    return this.#existing(key) ?? this.#acquire(tenant.id, take, onWait);
+    return this.#existing(key) ?? this.#acquire(tenant.id, false, take, onWait);
   }
 
   /**
@@ -94,7 +94,7 @@ export class SessionPool<Session extends PoolableSession> {
       if ((this.#own.get(key) ?? 0) >= this.#options.maxOwnPerTenant) return 'share is used up';
       return this.#addIfRoom(open, undefined);
     };
-    return this.#acquire(key, take, onWait);
+    return this.#acquire(key, true, take, onWait);
   }
 
   /**
@@ -174,12 +174,13 @@ export class SessionPool<Session extends PoolableSession> {
   /** Takes a session at once, or in turn behind those who wait already. */
   #acquire(
     tenantId: string,
+    isOwn: boolean,
     take: () => Session | Exclude<Attempt, 'taken'>,
     onWait: OnWait | undefined,
   ): Session | Promise<Session> {
     if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
     const taken = this.#waiters.size === 0 ? take() : 'no room';
-    return typeof taken === 'string' ? this.#waiters.wait(tenantId, take, onWait) : taken;
+    return typeof taken === 'string' ? this.#waiters.wait(tenantId, isOwn, take, onWait) : taken;
   }
 
   #addIfRoom(open: () => Session, key: string | undefined): Session | 'no room' {

@@ -1,6 +1,6 @@
 import { SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
-import type { CallOptions } from './call.js';
+import type { Call, CallOptions } from './call.js';
 import { translateDatabaseError } from './database-errors.js';
 import { type Principal, type ServerSession, type SessionState, signedOut } from './server-session.js';
 import type { SessionPool } from './session-pool.js';
@@ -87,7 +87,7 @@ export class SessionSlot {
       const session = pool.retain(this.#session ?? (await this.arrive()));
       try {
         if (session.isReady) return session;
-        await this.#prepared(session);
+        await session.prepare();
         this.assertOpen();
       } catch (error) {
         void pool.release(session);
@@ -98,16 +98,6 @@ export class SessionSlot {
       }
       if (session === this.#session && session.isReady) return session;
       void pool.release(session);
-    }
-  }
-
-  /** Waits until it is prepared, as one of a bounded number of calls that may wait. */
-  async #prepared(session: ServerSession): Promise<void> {
-    const leave = session.transport.enterWaiting();
-    try {
-      await session.prepare();
-    } finally {
-      leave();
     }
   }
 
@@ -137,14 +127,20 @@ export class SessionSlot {
   /**
    * Signs in by another session in the place of the present one, which goes on for those who still use it. When that
    * fails, the present one stays, or its like comes again.
+   * @param call bounds it, and can be given up: the present one then stays
    * @param replaced runs when the new one is in its place, before the old one is given back
    */
-  async replace(state: SessionState, replaced: () => Promise<void>): Promise<void> {
+  async replace(state: SessionState, call: Call, replaced: () => Promise<void>): Promise<void> {
     const { pool } = this.#resources;
-    const session = await this.#acquireFor(state);
+    const session = await call.until(
+      this.#acquireFor(state),
+      (late) => void pool.release(late),
+      () => true,
+    );
     try {
       this.assertOpen();
-      while (!session.isReady) await session.prepare();
+      while (!session.isReady) await call.until(Promise.resolve(session.prepare()), noop, () => true);
+      call.assertWanted();
       this.assertOpen();
     } catch (error) {
       void pool.release(session);
@@ -244,4 +240,8 @@ export class SessionSlot {
     const tenant = this.#owner.requireTenant();
     return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, this.#owner.evictions);
   }
+}
+
+function noop(): void {
+  // What comes late needs nothing.
 }

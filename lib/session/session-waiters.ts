@@ -16,6 +16,8 @@ export interface WaitingOptions {
 export type Attempt = 'taken' | 'share is used up' | 'no room';
 
 interface Waiter {
+  /** Whether it waits for a session of its own, of which its tenant has a share. */
+  isOwn: boolean;
   attempt: () => Attempt;
   fail: (error: Error) => void;
 }
@@ -53,6 +55,7 @@ export class SessionWaiters {
    */
   wait<Session extends object>(
     key: string,
+    isOwn: boolean,
     take: () => Session | Exclude<Attempt, 'taken'>,
     onWait: OnWait | undefined,
   ): Promise<Session> {
@@ -64,6 +67,7 @@ export class SessionWaiters {
         this.#remove(key, waiter);
       };
       const waiter: Waiter = {
+        isOwn,
         attempt: () => {
           const taken = take();
           if (typeof taken === 'string') return (lastAttempt = taken);
@@ -90,8 +94,7 @@ export class SessionWaiters {
     if (this.#isServing) return;
     this.#isServing = true;
     for (const [key, waiters] of this.#waiting) {
-      const [waiter] = waiters;
-      const attempt = waiter?.attempt();
+      const attempt = serveFirst(waiters);
       if (attempt === 'no room') break;
       // To the end; met there again by this very loop.
       if (attempt === 'taken' && this.#waiting.delete(key) && waiters.size > 0) this.#waiting.set(key, waiters);
@@ -101,7 +104,8 @@ export class SessionWaiters {
 
   /** Serves all of one tenant that can be served; for when a session has come that they can share. */
   serveTenant(key: string): void {
-    for (const waiter of [...(this.#waiting.get(key) ?? [])]) if (waiter.attempt() !== 'taken') break;
+    const waiters = this.#waiting.get(key) ?? new Set();
+    while (serveFirst(waiters) === 'taken');
   }
 
   fail(error: Error): void {
@@ -146,4 +150,15 @@ export class SessionWaiters {
       { limit },
     );
   }
+}
+
+/** Serves the first that can be served: one whose tenant's share is used up lets those pass that need none of it. */
+function serveFirst(waiters: ReadonlySet<Waiter>): Attempt | undefined {
+  let attempt: Attempt | undefined;
+  for (const waiter of waiters) {
+    if (waiter.isOwn && attempt === 'share is used up') continue;
+    attempt = waiter.attempt();
+    if (attempt !== 'share is used up') return attempt;
+  }
+  return attempt;
 }

@@ -1,7 +1,7 @@
 import { type BoundQuery, type LiveMessage, SurrealQueryable, type Uuid } from 'surrealdb';
 import { ConnectionLostError, TransactionClosedError } from '../surreal.errors.js';
 import type { SendOptions } from '../connection/rpc-transport.js';
-import type { Call, CallOptions } from './call.js';
+import { type Call, type CallOptions, CLEANUP_MILLIS } from './call.js';
 import { QueryConnection, type QueryRoad, type RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
 import type { SessionLease } from './session-lease.js';
@@ -97,7 +97,7 @@ export class OpenTransaction implements QueryRoad, Dependent {
     // A commit that failed has ended it. To say so here would hide why it failed from whoever cancels on any error.
     if (this.#hasFailed) return;
     this.#assertUsable();
-    await this.#finish('cancel');
+    await this.#lease.track((call) => this.#finish('cancel', call));
   }
 
   /** Cancels it if nobody has ended it yet. */
@@ -150,9 +150,9 @@ export class OpenTransaction implements QueryRoad, Dependent {
   }
 }
 
-/** The bounds of a call as plain options, to which others can be added. */
+/** The bounds of a call, or of tidying up, as plain options, to which others can be added. */
 function bounds(call: Call | undefined): SendOptions {
-  if (call === undefined) return {};
+  if (call === undefined) return { timeoutMillis: CLEANUP_MILLIS };
   return { timeoutMillis: call.timeoutMillis, onPending: (cancel) => call.onPending(cancel) };
 }
 

@@ -63,8 +63,13 @@ export function sealTenant(tenant: Tenant): Tenant {
 class SealedTenant {
   readonly #credentials: SealedCredentials;
 
-  constructor({ credentials, ...visible }: Tenant) {
-    Object.assign(this, visible);
+  constructor(tenant: Tenant) {
+    const { credentials, ...own } = tenant;
+    // By name as well: a record can be of a class whose properties are getters.
+    const { id, namespace, database, status, metadata } = tenant;
+    Object.assign(this, own, { id, namespace, database });
+    if (status !== undefined) Object.assign(this, { status });
+    if (metadata !== undefined) Object.assign(this, { metadata });
     this.#credentials = new SealedCredentials(credentials);
     Object.freeze(this);
   }
@@ -76,7 +81,7 @@ class SealedTenant {
 
 class SealedCredentials {
   constructor(credentials: TenantCredentials) {
-    Object.assign(this, credentials);
+    Object.assign(this, credentials, { type: credentials.type });
     // A list that stays the store's own could be changed under a session that was made by it.
     if (credentials.type === 'jwt') Object.assign(this, { roles: Object.freeze([...credentials.roles]) });
     Object.freeze(this);
