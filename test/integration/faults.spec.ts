@@ -159,6 +159,21 @@ import { connect } from '../support/raw-client.js';
     await expect(Promise.resolve(session.query('INFO FOR ROOT'))).rejects.toThrow(/[Aa]nonymous/);
   });
 
+  it('a live query goes on for longer than what bounded its start', async () => {
+    await tenancy.run(acme, async (db) => {
+      const heard: string[] = [];
+      const subscription = await db.withOptions({ signal: AbortSignal.timeout(300) }).live(new Table('note'));
+      subscription.subscribe((message) => heard.push(isLiveGap(message) ? 'GAP' : message.action));
+      expect(subscription.isAlive).toBe(true);
+      await sleep(400);
+      await drop();
+      for (let tries = 0; tries < 200 && heard.length === 0; tries++) await sleep(10);
+      await db.create(new Table('note')).content({ text: 'after' });
+      for (let tries = 0; tries < 200 && heard.length < 2; tries++) await sleep(10);
+      expect(heard).toEqual(['GAP', 'CREATE']);
+    });
+  });
+
   it('ending a live query gives its session back, and is no error after a drop', async () => {
     await using db = await tenancy.attach(acme);
     const start = () => db.live(new Table('note'));

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Get, Logger, UseGuards } from '@nestjs/common';
-import { CallTimeout, Tenancy, type Tenant, TenantGuard, TenantSession } from 'nestjs-surreal';
+import { CallTimeout, RequestTimeoutError, Tenancy, type Tenant, TenantGuard, TenantSession } from 'nestjs-surreal';
 import { createContext, listen, moduleOptions, TenantMap } from '../support/application.js';
 import { connect } from '../support/raw-client.js';
 import { type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
@@ -161,6 +161,7 @@ describe('bounds of a call', () => {
   it.each([
     ['requestTimeoutMillis', { requestTimeoutMillis: -1 }],
     ['signal', { signal: {} as AbortSignal }],
+    ['requestTimeoutMillis', { requestTimeoutMillis: '5000' as unknown as number }],
     ['timeout', { timeout: 5 } as object],
   ])('a wrong %s is refused by name', async (name, options) => {
     await using app = await start({});
@@ -220,6 +221,86 @@ describe('an AbortSignal', () => {
     );
     await expect(work).rejects.toThrow(/signal|enough/);
     expect(await faultsOf(database).openTransactions()).toBe(0);
+  });
+});
+
+describe('calls that nobody waits for any more', () => {
+  itWithFaults('R6: keep their place as long as the server works at them, and leave nothing there', async () => {
+    await using app = await start({ sockets: 1, requestTimeoutMillis: 100, calls: { maxInFlightPerTenant: 2 } });
+    const hold = await faultsOf(database).holdAnswers({ match: 'slow' });
+    const begins = await faultsOf(database).holdAnswers({ method: 'begin' });
+    faultsOf(database).clearRequests();
+    await expect(app.tenancy.run(globex, (db) => db.begin())).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    for (let round = 0; round < 5; round++) {
+      const slow = () => app.tenancy.run(acme, (db) => db.query("RETURN 'slow'"));
+      const outcomes = await Promise.allSettled([slow(), slow()]);
+      for (const outcome of outcomes) expect(outcome.status).toBe('rejected');
+    }
+    expect(queries()).toHaveLength(2);
+    expect(app.tenancy.stats({ tenants: true }).tenants).toMatchObject({ [acme.id]: { inFlight: 2, waiting: 0 } });
+    await begins.release();
+    await hold.release();
+    for (let tries = 0; tries < 100 && (await faultsOf(database).openTransactions()) > 0; tries++) await sleep(10);
+    expect(await faultsOf(database).openTransactions()).toBe(0);
+    expect(app.tenancy.stats().calls.inFlight).toBe(0);
+  });
+
+  itWithFaults('R5: do not go on waiting for a reconnect in the place of others', async () => {
+    const own = await startDatabase();
+    const tenant = await defineTenant(own.admin, { type: 'jwt' });
+    const app = await createContext(moduleOptions(own, new TenantMap(tenant), { calls: { maxWaitingPerTenant: 2 } }));
+    const tenancy = app.get(Tenancy);
+    await tenancy.run(tenant, (db) => db.query('RETURN 1'));
+    await faultsOf(own).stop();
+    for (let round = 0; round < 4; round++) {
+      const call = tenancy.run(tenant, (db) => db.query('RETURN 1'), { requestTimeoutMillis: 50 });
+      await expect(call).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    }
+    expect(tenancy.stats().calls.waiting).toBe(0);
+    await app.close();
+    await own.stop();
+  });
+
+  itWithFaults('R6: an abort with a timeout of this library holds up nobody', async () => {
+    const app = await createContext(moduleOptions(database, store, { requestTimeoutMillis: 3_000 }));
+    const hold = await faultsOf(database).holdAnswers({ method: 'authenticate' });
+    const controller = new AbortController();
+    const call = app.get(Tenancy).run(globex, (db) => db.query('RETURN 1'), controller);
+    setTimeout(() => controller.abort(new RequestTimeoutError('the first of several calls')), 100);
+    const began = Date.now();
+    await expect(call).rejects.toThrow('the first of several calls');
+    expect(Date.now() - began).toBeLessThan(1_500);
+    await hold.release();
+    await app.close();
+  });
+
+  itWithFaults('bounds hold for sign-ins too', async () => {
+    await using app = await start({});
+    const hold = await faultsOf(database).holdAnswers({ method: 'signin' });
+    const credentials = { username: 'nobody', password: 'none' };
+    const began = Date.now();
+    const work = (db: TenantSession) => db.signin(credentials);
+    const bounds = { requestTimeoutMillis: 200 };
+    await expect(app.tenancy.run(acme, work, bounds)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    expect(Date.now() - began).toBeLessThan(3_000);
+    await hold.release();
+  });
+
+  it('any number of calls can share a signal', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    await using app = await start({});
+    const { signal } = new AbortController();
+    await app.tenancy.run(
+      acme,
+      (db) => Promise.all(Array.from({ length: 30 }, () => db.withOptions({ signal }).query('RETURN 1'))),
+      { signal },
+    );
+    await sleep(10);
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 });
 

@@ -1,7 +1,12 @@
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { Tenancy, type Tenant } from 'nestjs-surreal';
+import { SURREAL, type Surreal, Tenancy, type Tenant } from 'nestjs-surreal';
+import { SurrealTestServer } from 'nestjs-surreal/testing';
 import { CborCodec } from 'surrealdb';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SocketTransport } from '../../lib/connection/socket-transport.js';
@@ -115,6 +120,30 @@ describe('the socket', () => {
     expect(transport.connects).toBe(1);
   });
 
+  it('R6: is not dropped while a large answer takes its time', async () => {
+    const peer = await start((socket, id) => {
+      // A pong cannot come in the middle of a frame; its bytes are the sign of life.
+      const payload = Buffer.from(codec.encode({ id, result: 'x'.repeat(100_000) }));
+      const header = Buffer.alloc(10);
+      header.writeUInt16BE(0x827f);
+      header.writeBigUInt64BE(BigInt(payload.length), 2);
+      const { stream } = streams.get(socket)!;
+      stream.write(header);
+      void (async () => {
+        for (let at = 0; at < payload.length; at += 5_000) {
+          stream.write(payload.subarray(at, at + 5_000));
+          await sleep(40);
+        }
+      })();
+    });
+    const streams = new Map<WebSocket, { stream: Duplex }>();
+    peer.server.on('connection', (socket, { socket: stream }) => streams.set(socket, { stream }));
+    const transport = transportTo([peer.url], 100);
+    await transport.ready();
+    expect(await transport.send({ method: 'query' })).toHaveLength(100_000);
+    expect(transport.connects).toBe(1);
+  });
+
   it('goes to the next node when one is gone, and round again', async () => {
     const [first, second] = [await start(answer('first')), await start(answer('second'))];
     const transport = transportTo([first.url, second.url]);
@@ -200,6 +229,19 @@ describe('the socket', () => {
     await tenancy.run(tenants[7]!, (db) => db.query('RETURN 1'));
     await sleep(100);
     expect(messages()).toEqual(['attach', 'authenticate', 'query']);
+  });
+
+  it('the central connection comes back though reconnect.maxAttempts are used up', async () => {
+    const storage = await mkdtemp(join(tmpdir(), 'nestjs-surreal-'));
+    const server = await SurrealTestServer.start({ storage: `surrealkv://${storage}` });
+    const reconnect = { firstDelayMillis: 5, maxDelayMillis: 5, maxAttempts: 2 };
+    app = await createContext(moduleOptions(server, new TenantMap(), { reconnect, requestTimeoutMillis: 3_000 }));
+    await server.kill();
+    await sleep(300);
+    await server.restart();
+    expect(await app.get<Surreal>(SURREAL).query('RETURN 1')).toEqual([1]);
+    await server.stop();
+    await rm(storage, { recursive: true });
   });
 
   it('R9: a hundred queries at once of one tenant attach and sign in once', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Tenant } from 'nestjs-surreal';
 import { SigninChannel } from '../../lib/connection/signin-channel.js';
@@ -9,7 +10,7 @@ import { SessionHandle } from '../../lib/session/session-handle.js';
 import { SessionPool } from '../../lib/session/session-pool.js';
 import { ServerSession, type SessionState } from '../../lib/session/server-session.js';
 import { type SessionToken, TokenSource } from '../../lib/session/token-source.js';
-import { type Database, defineTenant, startDatabase } from '../support/surreal.js';
+import { type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
 
 const LIMITS = {
   max: 10,
@@ -96,6 +97,21 @@ describe('ServerSession', () => {
     await expect(session.prepare()).rejects.toThrow('It was closed by the test.');
     const query = { method: 'query', params: ['RETURN 1', {}], session: session.id };
     await expect(resources.transport.send(query)).rejects.toThrow(/Session not found/);
+  });
+
+  itWithFaults('R1: one that is given up while it signs in is not ready under the id that took its place', async () => {
+    const resources = connect();
+    const session = new ServerSession(resources, stateOf(acme), false);
+    const hold = await faultsOf(database).holdAnswers({ method: 'authenticate' });
+    const preparing = session.prepare();
+    for (let tries = 0; tries < 200 && (await hold.held()) === 0; tries++) await sleep(10);
+    await session.rebuild(session.id);
+    await hold.release();
+    await preparing;
+    expect(session.isReady).toBe(true);
+    const query = { method: 'query', params: ['RETURN session::ns()', {}], session: session.id };
+    expect(await resources.transport.send(query)).toMatchObject([{ result: acme.namespace }]);
+    await session.close('over');
   });
 
   it('leaves nothing on the server when it is closed while it is being prepared', async () => {

@@ -106,6 +106,22 @@ describe('the shutdown of an application', () => {
     expect(await asRoot(database.admin, tenant, 'SELECT * FROM note:shutdown')).toEqual([[]]);
   });
 
+  itWithFaults('does not wait for a database that answers nothing', async () => {
+    const { app, tenancy } = await start(100);
+    const hold = await faultsOf(database).holdAnswers({ method: 'cancel' });
+    const job = tenancy.run(tenant, async (db) => {
+      await db.begin();
+      await new Promise(() => undefined);
+    });
+    void job.catch(() => undefined);
+    await running(tenancy, 1);
+    await sleep(100);
+    const began = Date.now();
+    await app.close();
+    expect(Date.now() - began).toBeLessThan(8_000);
+    await hold.release();
+  });
+
   it('takes away sockets, sessions and timers, also when it is called twice', async () => {
     const app = await createContext(moduleOptions(database, store));
     await app.get(Tenancy).run(tenant, (db) => db.query('RETURN 1'));

@@ -154,6 +154,18 @@ describe('SessionPool', () => {
     expect(order).toEqual(['b', 'a']);
   });
 
+  it('a unit of work that may not have a session of its own yet keeps none from the shared one', async () => {
+    make({ max: 2, maxOwnPerTenant: 1, acquireTimeoutMillis: 5_000 });
+    const [first, other] = [await acquireOwn(a), await acquireOwn(c)];
+    const own = acquireOwn(a);
+    const shared = Promise.all([pool.acquireShared(a), pool.acquireShared(a)]);
+    await pool.release(other);
+    for (const session of await shared) void pool.release(session);
+    await pool.release(first);
+    void pool.release(await own);
+    expect(pool.waiters.size).toBe(0);
+  });
+
   it('closes idle sessions after idleTimeoutMillis, with one timer for all, and none when there are none', async () => {
     const intervals = jest.spyOn(globalThis, 'setInterval');
     const timeouts = jest.spyOn(globalThis, 'setTimeout');

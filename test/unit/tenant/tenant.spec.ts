@@ -34,6 +34,19 @@ describe('a sealed tenant', () => {
     });
   });
 
+  it('has what a record of a class says by getters', () => {
+    class Row {
+      readonly id = 'acme';
+      readonly namespace = 'acme';
+      readonly database = 'main';
+      readonly credentials = acme.credentials;
+      get status() {
+        return 'suspended' as const;
+      }
+    }
+    expect(sealTenant(new Row()).status).toBe('suspended');
+  });
+
   it('cannot be moved to other data', () => {
     expect(() => Object.assign(sealed, { database: 'other' })).toThrow(TypeError);
     expect(() => Object.assign(sealed.credentials, { password: 'other' })).toThrow(TypeError);
