@@ -8,9 +8,12 @@ import type { CallSink, RpcCall, SendOptions } from './rpc-transport.js';
 interface PendingCall {
   sink: CallSink;
   method: string;
-  timer: NodeJS.Timeout;
+  timeoutMillis: number;
+  /** When it has waited for too long, in milliseconds since 1970; for one that is abandoned, when it is forgotten. */
+  deadline: number;
   /** True when the caller was told that there is no answer, or has left. The server may be at it all the same. */
   isAbandoned: boolean;
+  isTimedOut: boolean;
   /** True when it is not counted on any more; it is listed for `onLateResult` alone. */
   isForgotten: boolean;
   onLateResult: ((result: unknown) => void) | undefined;
@@ -50,6 +53,8 @@ export class RpcSocket {
   #failure: Error | undefined;
   #isSilent = false;
   #isHoldingBack = false;
+  #clock: NodeJS.Timeout | undefined;
+  #lookAt = Infinity;
 
   /** Called for each notification of a live query. */
   onNotification: ((message: LiveMessage) => void) | undefined;
@@ -118,11 +123,14 @@ export class RpcSocket {
     this.#pending.set(id, {
       sink,
       method: call.method,
-      timer: setTimeout(() => this.#timedOut(id, timeoutMillis), timeoutMillis),
+      timeoutMillis,
+      deadline: Date.now() + timeoutMillis,
       isAbandoned: false,
+      isTimedOut: false,
       isForgotten: false,
       onLateResult: options?.onLateResult,
     });
+    this.#lookBy(Date.now() + timeoutMillis);
     options?.onPending?.((error) => this.#abandon(id, error));
     this.#holdBack();
     this.#socket.send(frame);
@@ -179,15 +187,35 @@ export class RpcSocket {
     return hasMoved;
   }
 
-  #timedOut(id: string, timeoutMillis: number): void {
-    const call = this.#pending.get(id);
-    if (call === undefined) return;
+  /** One timer for all calls: with one for each it would be the dearest thing about a call. */
+  #lookBy(deadline: number): void {
+    if (deadline >= this.#lookAt) return;
+    clearTimeout(this.#clock);
+    this.#lookAt = deadline;
+    this.#clock = setTimeout(() => this.#look(), Math.max(1, deadline - Date.now())).unref();
+  }
+
+  #look(): void {
+    this.#lookAt = Infinity;
+    const now = Date.now();
+    let next = Infinity;
+    for (const [id, call] of [...this.#pending]) {
+      if (call.deadline <= now) this.#overdue(id, call, now);
+      next = Math.min(next, call.deadline);
+    }
+    if (next !== Infinity) this.#lookBy(next);
+  }
+
+  #overdue(id: string, call: PendingCall, now: number): void {
+    // The second time: it was given up long ago.
+    if (call.isTimedOut) return this.#forget(id, call);
     // It stays listed, so that a late answer finds its owner, and so that what still burdens the server is known.
-    call.timer = setTimeout(() => this.#forget(id, call), this.#forgetMillis).unref();
+    call.isTimedOut = true;
+    call.deadline = now + this.#forgetMillis;
     this.#abandon(
       id,
       new RequestTimeoutError(
-        `SurrealDB did not answer "${call.method}" within ${timeoutMillis} ms. It may still run there. ` +
+        `SurrealDB did not answer "${call.method}" within ${call.timeoutMillis} ms. It may still run there. ` +
           'Raise requestTimeoutMillis if such calls are meant to take this long.',
       ),
     );
@@ -195,6 +223,7 @@ export class RpcSocket {
 
   /** The call is not counted on any more; who would have to tidy up after a late answer is still told. */
   #forget(id: string, call: PendingCall): void {
+    call.deadline = Infinity;
     if (call.onLateResult === undefined) return this.#done(id, call);
     call.isForgotten = true;
     call.sink.done();
@@ -209,7 +238,6 @@ export class RpcSocket {
 
   #done(id: string, call: PendingCall): void {
     this.#pending.delete(id);
-    clearTimeout(call.timer);
     if (!call.isForgotten) call.sink.done();
   }
 
@@ -246,6 +274,7 @@ export class RpcSocket {
 
   #closed(code: number): void {
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#clock);
     const cause = this.#failure;
     for (const [id, call] of [...this.#pending]) {
       this.#done(id, call);
