@@ -1,18 +1,8 @@
-import { ConnectionLostError, PoolExhaustedError } from '../surreal.errors.js';
+import { ConnectionLostError, type PoolExhaustedError } from '../surreal.errors.js';
+import { type CallLimits, type Queued, tooMany } from './call-limits.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import { Lane } from './lane.js';
 import type { CallSink, DispatchingTransport, RpcCall, SendOptions } from './rpc-transport.js';
-
-/** How many calls may be under way, and wait, on one socket. */
-export interface CallLimits {
-  /** Calls of one tenant that the server works at, while other tenants use the socket too. */
-  maxInFlightPerTenant: number;
-  /** Calls of all tenants that the server works at. */
-  maxInFlight: number;
-  /** Calls of one tenant that have not been sent yet. */
-  maxWaitingPerTenant: number;
-  /** Calls of all tenants that have not been sent yet. */
-  maxWaiting: number;
-}
 
 /** One call, from the moment it comes to the queue until the server is done with it. */
 class TenantCall implements CallSink {
@@ -77,8 +67,7 @@ export class FairQueue {
   #last = { key: '', at: 0 };
   #lastOther = { key: '', at: 0 };
   /** One timer for all that wait. */
-  #sweeper: NodeJS.Timeout | undefined;
-  #sweepAt = Infinity;
+  readonly #clock = new DeadlineTimer((now) => this.#sweep(now));
 
   constructor(transport: DispatchingTransport, limits: CallLimits, queued: Queued = 'calls') {
     this.#queued = queued;
@@ -189,7 +178,7 @@ export class FairQueue {
     (traffic.queue ??= new Set()).add(call);
     this.#waiting++;
     if (traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
-    this.#sweepBy(call.deadline);
+    this.#clock.by(call.deadline);
     call.options?.onPending?.((error) => this.#giveUp(traffic, call, error));
   }
 
@@ -233,20 +222,10 @@ export class FairQueue {
     if (queuedBy(traffic) > 0 && traffic.inFlight < this.#limitOf(traffic)) this.#turns.add(traffic);
   }
 
-  /** Sees to it that what still waits then is given up. */
-  #sweepBy(deadline: number): void {
-    if (deadline >= this.#sweepAt) return;
-    clearTimeout(this.#sweeper);
-    this.#sweepAt = deadline;
-    this.#sweeper = setTimeout(() => this.#sweep(), Math.max(1, deadline - Date.now())).unref();
-  }
-
-  #sweep(): void {
-    this.#sweepAt = Infinity;
-    const now = Date.now();
+  #sweep(now: number): void {
     for (const traffic of [...this.#traffic.values()]) {
       for (const call of traffic.queue ?? []) {
-        if (call.deadline > now) this.#sweepBy(call.deadline);
+        if (call.deadline > now) this.#clock.by(call.deadline);
         else this.#giveUp(traffic, call, this.#overdue(traffic));
       }
     }
@@ -260,8 +239,7 @@ export class FairQueue {
       }
     }
     this.#turns.clear();
-    clearTimeout(this.#sweeper);
-    this.#sweepAt = Infinity;
+    this.#clock.stop();
   }
 
   #forgetIdle(traffic: Traffic): void {
@@ -279,22 +257,6 @@ export class FairQueue {
     const isTenant = traffic.inFlight >= this.#limits.maxInFlightPerTenant;
     return tooMany(isTenant ? 'maxInFlightPerTenant' : 'maxInFlight', this.#limits, this.#queued);
   }
-}
-
-/** What a queue is of: calls, whose limits are options, or sign-ins, whose limits are the library's own. */
-type Queued = 'calls' | 'sign-ins';
-
-const WHY: Record<keyof CallLimits, (limit: number, queued: Queued) => string> = {
-  maxInFlightPerTenant: (limit, queued) => `Its time was over before its turn came: ${limit} ${queued} of this tenant are in flight`, // prettier-ignore
-  maxInFlight: (limit, queued) => `Its time was over before its turn came: ${limit} ${queued} are in flight`,
-  maxWaitingPerTenant: (limit, queued) => `${limit} ${queued} of this tenant wait already`,
-  maxWaiting: (limit, queued) => `${limit} ${queued} wait already: the database is away or too slow for the load`,
-};
-
-function tooMany(name: keyof CallLimits, limits: CallLimits, queued: Queued): PoolExhaustedError {
-  const limit = queued === 'calls' ? `calls.${name}` : queued;
-  const what = `The call was not sent; it may be tried again. ${WHY[name](limits[name], queued)} (${limit}).`;
-  return new PoolExhaustedError(what, { limit });
 }
 
 function waitingOf(traffic: Traffic): number {

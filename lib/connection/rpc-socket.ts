@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { type CborCodec, type LiveMessage, parseRpcError } from 'surrealdb';
 import { WebSocket } from 'ws';
 import { ConnectionLostError, RequestTimeoutError } from '../surreal.errors.js';
+import { DeadlineTimer } from './deadline-timer.js';
 import { parseNotification } from './live-notifications.js';
 import type { CallSink, RpcCall, SendOptions } from './rpc-transport.js';
 
@@ -53,8 +54,7 @@ export class RpcSocket {
   #failure: Error | undefined;
   #isSilent = false;
   #isHoldingBack = false;
-  #clock: NodeJS.Timeout | undefined;
-  #lookAt = Infinity;
+  readonly #clock = new DeadlineTimer((now) => this.#look(now));
 
   /** Called for each notification of a live query. */
   onNotification: ((message: LiveMessage) => void) | undefined;
@@ -130,7 +130,7 @@ export class RpcSocket {
       isForgotten: false,
       onLateResult: options?.onLateResult,
     });
-    this.#lookBy(Date.now() + timeoutMillis);
+    this.#clock.by(Date.now() + timeoutMillis);
     options?.onPending?.((error) => this.#abandon(id, error));
     this.#holdBack();
     this.#socket.send(frame);
@@ -165,7 +165,9 @@ export class RpcSocket {
 
   /** Nothing was heard since the last ping: the peer is gone, or the way to it, and nobody has told. */
   #askForLife(pingIntervalMillis: number): void {
-    if (!this.#isSilent || this.#hasMoved()) {
+    // Asked each time: what has moved before the last ping is no answer to it.
+    const hasMoved = this.#hasMoved();
+    if (!this.#isSilent || hasMoved) {
       this.#isSilent = true;
       this.#socket.ping();
       return;
@@ -187,23 +189,13 @@ export class RpcSocket {
     return hasMoved;
   }
 
-  /** One timer for all calls: with one for each it would be the dearest thing about a call. */
-  #lookBy(deadline: number): void {
-    if (deadline >= this.#lookAt) return;
-    clearTimeout(this.#clock);
-    this.#lookAt = deadline;
-    this.#clock = setTimeout(() => this.#look(), Math.max(1, deadline - Date.now())).unref();
-  }
-
-  #look(): void {
-    this.#lookAt = Infinity;
-    const now = Date.now();
+  #look(now: number): void {
     let next = Infinity;
     for (const [id, call] of [...this.#pending]) {
       if (call.deadline <= now) this.#overdue(id, call, now);
       next = Math.min(next, call.deadline);
     }
-    if (next !== Infinity) this.#lookBy(next);
+    this.#clock.by(next);
   }
 
   #overdue(id: string, call: PendingCall, now: number): void {
@@ -274,7 +266,7 @@ export class RpcSocket {
 
   #closed(code: number): void {
     clearInterval(this.#heartbeat);
-    clearTimeout(this.#clock);
+    this.#clock.stop();
     const cause = this.#failure;
     for (const [id, call] of [...this.#pending]) {
       this.#done(id, call);

@@ -1,4 +1,5 @@
-import { type CallLimits, FairQueue } from './fair-queue.js';
+import type { CallLimits } from './call-limits.js';
+import { FairQueue } from './fair-queue.js';
 import type { Lane } from './lane.js';
 import type { DispatchingTransport } from './rpc-transport.js';
 

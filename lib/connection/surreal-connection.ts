@@ -12,7 +12,7 @@ import { CentralEngine } from './central-engine.js';
 import { EmbeddedTransport } from './embedded-transport.js';
 import { type Endpoint, parseEndpoint, redactUrl } from './endpoint.js';
 import { ensureRootUser } from './root-user.js';
-import type { CallLimits } from './fair-queue.js';
+import type { CallLimits } from './call-limits.js';
 import type { ClosableTransport, RpcTransport } from './rpc-transport.js';
 import { SessionSockets } from './session-sockets.js';
 import { SigninChannel } from './signin-channel.js';

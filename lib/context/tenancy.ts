@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { CallLimits } from '../connection/fair-queue.js';
+import type { CallLimits } from '../connection/call-limits.js';
 import type { SurrealConnection } from '../connection/surreal-connection.js';
 import { type CallOptions, callOptions } from '../session/call.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';

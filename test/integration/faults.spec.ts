@@ -2,8 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { isLiveGap, RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant } from 'nestjs-surreal';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
-import { asRoot, type Database, defineTenant, faultsOf, hasFaults, startDatabase } from '../support/surreal.js';
-import { connect } from '../support/raw-client.js';
+import {
+  asRoot,
+  type Database,
+  defineTenant,
+  faultsOf,
+  hasFaults,
+  startDatabase,
+  dropConnections,
+  reconnectAdmin,
+} from '../support/surreal.js';
 
 (hasFaults ? describe : describe.skip)('when the connection fails', () => {
   let database: Database;
@@ -35,14 +43,7 @@ import { connect } from '../support/raw-client.js';
   });
 
   /** Cuts every socket, the root client of the test included, and signs that one in again. */
-  const drop = async () => {
-    await faultsOf(database).dropConnections();
-    await reconnectAdmin();
-  };
-  const reconnectAdmin = async () => {
-    database.admin = await connect(database.url);
-    await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
-  };
+  const drop = () => dropConnections(database);
   const count = (id: RecordId) => asRoot<[number[]]>(database.admin, acme, `SELECT VALUE n FROM ${id}`);
 
   it('R1: sessions come back signed in as before, each when it is next used, with three messages', async () => {
@@ -90,7 +91,7 @@ import { connect } from '../support/raw-client.js';
     await faultsOf(database).restart();
     // The datastore was in memory: the tenant is gone with it, so that what comes back is the refusal of its sign-in.
     expect(await waiting).toMatchObject({ code: 'TENANT_SIGNIN_FAILED' });
-    await reconnectAdmin();
+    await reconnectAdmin(database);
     [acme, globex] = [await defineTenant(database.admin), await defineTenant(database.admin, { type: 'jwt' })];
     await tenancy.run(globex, async (db) => expect(await db.query('RETURN 1')).toEqual([1]));
   });
@@ -106,7 +107,7 @@ import { connect } from '../support/raw-client.js';
     });
     expect(Date.now() - started).toBeLessThan(10_000);
     await faultsOf(database).restart();
-    await reconnectAdmin();
+    await reconnectAdmin(database);
     [acme, globex] = [await defineTenant(database.admin), await defineTenant(database.admin, { type: 'jwt' })];
   });
 

@@ -12,6 +12,7 @@ import {
   hasFaults,
   itWithFaults,
   startDatabase,
+  dropConnections,
 } from '../support/surreal.js';
 
 /** Ways by which one tenant's session was once led to another tenant, and by which something was once left behind. */
@@ -38,11 +39,7 @@ afterAll(async () => {
 });
 
 /** Cuts every socket; by the time the test's own root client is back, everybody has noticed. */
-async function drop(): Promise<void> {
-  await faultsOf(database).dropConnections();
-  database.admin = await connect(database.url);
-  await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
-}
+const drop = () => dropConnections(database);
 
 async function tokenOf({ namespace, database: db, credentials }: Tenant): Promise<string> {
   const { username: user, password: pass } = credentials as { username: string; password: string };

@@ -4,8 +4,14 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Get, Logger, UseGuards } from '@nestjs/common';
 import { CallTimeout, RequestTimeoutError, Tenancy, type Tenant, TenantGuard, TenantSession } from 'nestjs-surreal';
 import { createContext, listen, moduleOptions, TenantMap } from '../support/application.js';
-import { connect } from '../support/raw-client.js';
-import { type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
+import {
+  type Database,
+  defineTenant,
+  faultsOf,
+  itWithFaults,
+  startDatabase,
+  dropConnections,
+} from '../support/surreal.js';
 
 let database: Database;
 let acme: Tenant;
@@ -25,12 +31,6 @@ async function start(options: Parameters<typeof moduleOptions>[2]) {
   const tenancy = app.get(Tenancy);
   for (const tenant of [acme, globex]) await tenancy.run(tenant, (db) => db.query('RETURN 1'));
   return { app, tenancy, [Symbol.asyncDispose]: () => app.close() };
-}
-
-/** After a drop: the root client of the test comes back. */
-async function reconnectAdmin() {
-  database.admin = await connect(database.url);
-  await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
 }
 
 /** The texts of the queries that the server took. */
@@ -403,8 +403,7 @@ describe('stats()', () => {
     expect(app.tenancy.stats().tenants).toBeUndefined();
     expect(() => ((stats.sessions as { total: number }).total = 0)).toThrow(TypeError);
     expect(() => ((stats as { units: number }).units = 0)).toThrow(TypeError);
-    await faultsOf(database).dropConnections();
-    await reconnectAdmin();
+    await dropConnections(database);
     for (let tries = 0; tries < 200 && app.tenancy.stats().sockets[1]!.reconnects === 0; tries++) await sleep(10);
     expect(app.tenancy.stats()).toMatchObject({ sessions: { ready: 0, total: 3 } });
     expect(attached.isClosed).toBe(false);

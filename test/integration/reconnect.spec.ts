@@ -11,7 +11,6 @@ import { CborCodec } from 'surrealdb';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { SocketTransport } from '../../lib/connection/socket-transport.js';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
-import { connect } from '../support/raw-client.js';
 import {
   asRoot,
   type Database,
@@ -20,6 +19,7 @@ import {
   hasFaults,
   itWithFaults,
   startDatabase,
+  dropConnections,
 } from '../support/surreal.js';
 
 const codec = new CborCodec({});
@@ -89,6 +89,17 @@ describe('the socket', () => {
     expect(Date.now() - began).toBeLessThan(2_000);
     await transport.ready();
     expect(transport.connects).toBeGreaterThan(1);
+  });
+
+  it('R4: asks a peer that has gone silent once, however much it said before', async () => {
+    const peer = await start(answer('alive'));
+    let pings = 0;
+    peer.server.on('connection', (socket) => socket.on('ping', () => pings++));
+    const transport = transportTo([peer.url], 150, 1);
+    await transport.ready();
+    expect(await transport.send({ method: 'query' })).toBe('alive');
+    await noticed(transport, 1);
+    expect(pings).toBe(1);
   });
 
   it('stays with a peer that answers pings, or says anything at all', async () => {
@@ -214,11 +225,7 @@ describe('the socket', () => {
     await Promise.all(tenants.map((tenant) => tenancy.run(tenant, (db) => db.query('RETURN 1'))));
     return { tenants, tenancy };
   };
-  const drop = async () => {
-    await faultsOf(database).dropConnections();
-    database.admin = await connect(database.url);
-    await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
-  };
+  const drop = () => dropConnections(database);
   /** Calls that name a session: those of tenants. */
   const messages = () => faultsOf(database).requests.flatMap(({ session, method }) => (session ? [method] : []));
 

@@ -3,8 +3,15 @@ import { afterAll, afterEach, beforeAll, expect, it } from '@jest/globals';
 import type { INestApplicationContext } from '@nestjs/common';
 import { RecordId, SURREAL, type Surreal, Table, Tenancy, type Tenant, type Uuid } from 'nestjs-surreal';
 import { createContext, moduleOptions, TenantMap } from '../support/application.js';
-import { connect } from '../support/raw-client.js';
-import { asRoot, type Database, defineTenant, faultsOf, itWithFaults, startDatabase } from '../support/surreal.js';
+import {
+  asRoot,
+  type Database,
+  defineTenant,
+  faultsOf,
+  itWithFaults,
+  startDatabase,
+  dropConnections,
+} from '../support/surreal.js';
 
 /** What happens to queries, live queries and waits when the session under them is changed, evicted or closed. */
 
@@ -31,11 +38,7 @@ async function start(sessions: object = {}): Promise<Tenancy> {
 }
 
 /** Cuts every socket; by the time the test's own root client is back, everybody has noticed. */
-async function drop(): Promise<void> {
-  await faultsOf(database).dropConnections();
-  database.admin = await connect(database.url);
-  await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
-}
+const drop = () => dropConnections(database);
 
 const second = { username: 'second', password: '2' };
 const liveQueries = async () => (await database.server?.liveQueries()) ?? 0;

@@ -42,6 +42,18 @@ export function faultsOf(database: Database): SurrealTestServer {
   return database.server;
 }
 
+/** Signs the root client in again, on a new socket: after a drop, or a restart. */
+export async function reconnectAdmin(database: Database): Promise<void> {
+  database.admin = await connect(database.url);
+  await database.admin.call('signin', [{ user: database.root.username, pass: database.root.password }]);
+}
+
+/** Cuts every socket of the test server, the root client of the test included, and signs that one in again. */
+export async function dropConnections(database: Database): Promise<void> {
+  await faultsOf(database).dropConnections();
+  await reconnectAdmin(database);
+}
+
 const JWT_KEY = randomBytes(64).toString('hex');
 
 /** A name that no other run uses, also on a shared server. */

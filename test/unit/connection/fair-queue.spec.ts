@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { type CallLimits, FairQueue } from '../../../lib/connection/fair-queue.js';
+import type { CallLimits } from '../../../lib/connection/call-limits.js';
+import { FairQueue } from '../../../lib/connection/fair-queue.js';
 import {
   type CallSink,
   type DispatchingTransport,
