@@ -124,8 +124,8 @@ export class Call implements SendOptions {
    */
   async until<Result>(
     promise: Promise<Result>,
-    giveBack: (late: Result) => void,
-    hasConnection: () => boolean,
+    giveBack: (late: Result) => void = () => undefined,
+    hasConnection: () => boolean = () => true,
   ): Promise<Result> {
     return await new Promise<Result>((resolve, reject) => {
       let isOver = false;

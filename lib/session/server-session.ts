@@ -4,7 +4,7 @@ import type { Lane } from '../connection/lane.js';
 import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { CLEANUP_MILLIS } from './call.js';
-import { isUnknownSession } from './database-errors.js';
+import { isExpiredSession, isUnknownSession } from './database-errors.js';
 import { type SessionResources, signInBearer, signInTenant } from './sign-in.js';
 
 /** Before a session that the server has forgotten at once is made again. */
@@ -133,6 +133,21 @@ export class ServerSession {
   /** Forgets that it is signed in: the next `prepare()` signs in again, in the same session on the server. */
   expire(): void {
     this.#readyEpoch = 0;
+  }
+
+  /**
+   * Makes it good again as the same principal after the server has refused a call, where that can be done.
+   * @param id the session that the call named
+   * @returns whether the call may be sent once more: it was refused, so it was not run
+   */
+  heal(id: Uuid, error: unknown): boolean {
+    if (isUnknownSession(error)) {
+      void this.rebuild(id);
+      return true;
+    }
+    if (!isExpiredSession(error) || this.state.principal.type !== 'tenant') return false;
+    this.expire();
+    return true;
   }
 
   /**

@@ -43,13 +43,7 @@ export class SessionChanges {
     await this.#serially(async () => {
       const state = this.#slot.own();
       if (state.principal.type !== 'nobody') {
-        await this.#atomically(({ transport, id }, call) =>
-          call.until(
-            enterDatabase(transport, id, target),
-            () => undefined,
-            () => true,
-          ),
-        );
+        await this.#atomically(({ transport, id }, call) => call.until(enterDatabase(transport, id, target)));
       }
       state.target = target;
     });

@@ -136,11 +136,7 @@ export class SessionHandle extends SurrealQueryable {
       const answer = this.#logins.request(method, params, tenant?.id ?? '', call).catch((error: unknown) => {
         throw refusedSignin(error, method);
       });
-      return call.until(
-        answer,
-        () => undefined,
-        () => true,
-      );
+      return call.until(answer);
     });
     await this.authenticate(tokens.access);
     return tokens;

@@ -5,7 +5,7 @@ import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.e
 import type { Tenant } from '../tenant/tenant.js';
 import { Call, type CallOptions, Calls, onAbort } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
-import { isExpiredSession, isUnknownSession, translateDatabaseError } from './database-errors.js';
+import { translateDatabaseError } from './database-errors.js';
 import type { LeakWatch } from './leak-watch.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
@@ -208,7 +208,7 @@ export class SessionLease implements QueryRoad {
       void pool.release(session);
       if (isNotSent(error) && !call.isOverdue) return this.#attempt(call, work, isHealed);
       // A refused call was not run, so sending it once more cannot run it twice.
-      if (!isHealed && heal(session, id, error)) return this.#attempt(call, work, true);
+      if (!isHealed && session.heal(id, error)) return this.#attempt(call, work, true);
       throw error;
     };
     try {
@@ -298,15 +298,4 @@ export class SessionLease implements QueryRoad {
       leave();
     }
   }
-}
-
-/** Makes a session good again as the same principal after a refusal, where that can be done. */
-function heal(session: ServerSession, id: Uuid, error: unknown): boolean {
-  if (isUnknownSession(error)) {
-    void session.rebuild(id);
-    return true;
-  }
-  if (!isExpiredSession(error) || session.state.principal.type !== 'tenant') return false;
-  session.expire();
-  return true;
 }

@@ -132,14 +132,10 @@ export class SessionSlot {
    */
   async replace(state: SessionState, call: Call, replaced: () => Promise<void>): Promise<void> {
     const { pool } = this.#resources;
-    const session = await call.until(
-      this.#acquireFor(state),
-      (late) => void pool.release(late),
-      () => true,
-    );
+    const session = await call.until(this.#acquireFor(state), (late) => void pool.release(late));
     try {
       this.assertOpen();
-      while (!session.isReady) await call.until(Promise.resolve(session.prepare()), noop, () => true);
+      while (!session.isReady) await call.until(Promise.resolve(session.prepare()));
       call.assertWanted();
       this.assertOpen();
     } catch (error) {
@@ -240,8 +236,4 @@ export class SessionSlot {
     const tenant = this.#owner.requireTenant();
     return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, this.#owner.evictions);
   }
-}
-
-function noop(): void {
-  // What comes late needs nothing.
 }

@@ -267,6 +267,11 @@ describe('the process', () => {
   });
 });
 
+const transportTo = (port: number) => {
+  const times = { requestTimeoutMillis: 2_000, pingIntervalMillis: 2_000, reconnect: {} };
+  return new SocketTransport({ urls: [new URL(`ws://127.0.0.1:${port}`)], ...times });
+};
+
 describe('a server that begins to close and then says nothing more', () => {
   it('is left at once: no epoch to send in, and a new socket for whoever waits', async () => {
     const codec = new CborCodec({});
@@ -282,12 +287,7 @@ describe('a server that begins to close and then says nothing more', () => {
       });
     });
     const { port } = server.address() as { port: number };
-    const transport = new SocketTransport({
-      urls: [new URL(`ws://127.0.0.1:${port}`)],
-      requestTimeoutMillis: 2_000,
-      pingIntervalMillis: 2_000,
-      reconnect: {},
-    });
+    const transport = transportTo(port);
     await transport.ready();
     const lost = transport.send({ method: 'ping' }).catch((error: unknown) => error);
     for (let tries = 0; tries < 100 && transport.epoch !== 0; tries++)
@@ -312,12 +312,7 @@ describe('a server that takes connections and drops them', () => {
       socket.terminate();
     });
     const { port } = server.address() as { port: number };
-    const transport = new SocketTransport({
-      urls: [new URL(`ws://127.0.0.1:${port}`)],
-      requestTimeoutMillis: 2_000,
-      pingIntervalMillis: 2_000,
-      reconnect: {},
-    });
+    const transport = transportTo(port);
     await transport.ready();
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     expect(connections).toBeLessThan(12);
