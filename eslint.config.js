@@ -172,7 +172,7 @@ function layeringRules() {
     }),
     layer('testing', 'lib/testing/**/*.ts', only(['./*', '../surreal.errors.js'])),
     layer('top files', 'lib/*.ts', only(['./surreal.errors.js', './surreal.options.js'])),
-    layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './connection/*', './tenant/*']), {
+    layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './option-checks.js', './connection/*', './tenant/*']), {
       regex: '^\\./(?:connection|tenant)/',
       allowTypeImports: true,
       message: 'surreal.options.ts may import types from connection/ and tenant/, but no values.',

@@ -9,6 +9,8 @@ export type {
   SurrealModuleOptions,
   TenantsOptions,
   SessionsOptions,
+  RecordUsersOptions,
+  TokenRevocations,
   CallsOptions,
   TelemetryOptions,
 } from './surreal.options.js';
@@ -35,10 +37,22 @@ export {
   TenantSuspendedError,
   TransactionClosedError,
   TransactionConflictError,
+  TransactionUnsupportedError,
   UnauthenticatedError,
 } from './surreal.errors.js';
 
-export type { Tenant, TenantCredentials, UserCredentials, JwtCredentials, JwtAlgorithm } from './tenant/tenant.js';
+export type { Tenant } from './tenant/tenant.js';
+export type {
+  BearerCredentials,
+  JwtAlgorithm,
+  JwtCredentials,
+  JwtKey,
+  NoCredentials,
+  SystemRole,
+  TenantCredentials,
+  TokenCredentials,
+  UserCredentials,
+} from './tenant/tenant-credentials.js';
 export {
   fromHeader,
   fromSubdomain,
@@ -60,6 +74,9 @@ export { isLiveGap, type LiveGap } from './session/live-subscriptions.js';
 export type { SigninAuth } from './session/rpc-auth.js';
 export type { TenantTransaction } from './session/tenant-transaction.js';
 export { TenantGuard, SkipTenant, CallTimeout } from './context/tenant.guard.js';
+export { RecordUserGuard, SkipRecordUser, SystemRoles } from './auth/record-user.guard.js';
+export { RecordUser } from './auth/record-user.js';
+export { TenantAuth, type AccessOptions } from './auth/tenant-auth.js';
 export { Tenancy } from './context/tenancy.js';
 export type { CallOptions } from './session/call.js';
 export type { CallStats, SessionStats, SigninStats, SocketStats, TenancyStats, TenantStats } from './context/stats.js';

@@ -18,6 +18,7 @@ const ERRORS = {
   SESSIONS_UNSUPPORTED: { status: 500, publicMessage: 'Internal server error' },
   SESSION_CLOSED: { status: 500, publicMessage: 'Internal server error' },
   TRANSACTION_CLOSED: { status: 500, publicMessage: 'Internal server error' },
+  TRANSACTION_UNSUPPORTED: { status: 500, publicMessage: 'Internal server error' },
   CONTEXT_MISSING: { status: 500, publicMessage: 'Internal server error' },
   SHUTTING_DOWN: { status: 503, publicMessage: 'Shutting down. Try again in a moment.', retryAfterSeconds: 1 },
   POOL_EXHAUSTED: { status: 503, publicMessage: 'Too busy. Try again in a moment.', retryAfterSeconds: 1 },
@@ -128,6 +129,8 @@ export class SessionsUnsupportedError extends errorOf('SESSIONS_UNSUPPORTED') {}
 export class SessionClosedError extends errorOf('SESSION_CLOSED') {}
 /** A transaction was used after its commit or cancel. */
 export class TransactionClosedError extends errorOf('TRANSACTION_CLOSED') {}
+/** A record user's transaction on a server before 3.1, where it would lose `$auth`, and with it the PERMISSIONS. */
+export class TransactionUnsupportedError extends errorOf('TRANSACTION_UNSUPPORTED') {}
 /** A `TenantSession` was used where no unit of work is running. */
 export class ContextMissingError extends errorOf('CONTEXT_MISSING') {}
 /** A limit of sessions or calls is reached; nothing was sent. */

@@ -11,6 +11,10 @@ import {
   Scope,
 } from '@nestjs/common';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { AUTH_RESOURCES, type AuthResources } from './auth/auth-resources.js';
+import { Callers } from './auth/callers.js';
+import { RecordUserGuard } from './auth/record-user.guard.js';
+import { TenantAuth } from './auth/tenant-auth.js';
 import { SurrealConnection } from './connection/surreal-connection.js';
 import { currentSession } from './context/current-session.js';
 import { openUnitsForRequests } from './context/http-units.js';
@@ -22,8 +26,12 @@ import { TenantGuard } from './context/tenant.guard.js';
 import { UnitContext } from './context/unit-context.js';
 import { CallStatistics } from './session/call-statistics.js';
 import { LeakWatch } from './session/leak-watch.js';
-import { ServerSession, type SessionState } from './session/server-session.js';
+import { existsForTenant } from './session/record-lookup.js';
+import { ServerSession } from './session/server-session.js';
+import type { HandleResources } from './session/session-handle.js';
 import { SessionPool } from './session/session-pool.js';
+import type { SessionResources } from './session/sign-in.js';
+import { keepsAuthInTransactions } from './session/tenant-transaction.js';
 import { TokenSource } from './session/token-source.js';
 import { resolveOptions, type ResolvedOptions, SURREAL_OPTIONS, type SurrealModuleOptions } from './surreal.options.js';
 import { Telemetry } from './telemetry/telemetry.js';
@@ -73,6 +81,18 @@ const providers: Provider[] = [
   Tenancy,
   TenantGuard,
   {
+    provide: AUTH_RESOURCES,
+    inject: [TENANCY_RESOURCES, SURREAL_OPTIONS],
+    useFactory: ({ context, pool }: TenancyResources, { recordUsers }: ResolvedOptions): AuthResources => ({
+      context,
+      pool,
+      callers: new Callers(pool, recordUsers),
+      options: recordUsers,
+    }),
+  },
+  TenantAuth,
+  RecordUserGuard,
+  {
     provide: TenantStore,
     inject: [TENANCY_RESOURCES],
     // The store may be a provider of the application that is made after this one: it is looked up when it is asked.
@@ -105,7 +125,18 @@ const providers: Provider[] = [
  */
 @Module({
   providers,
-  exports: [SURREAL, Tenancy, TenantGuard, TenantStore, TenantSession, REQUEST_SESSION, TENANCY_RESOURCES],
+  exports: [
+    SURREAL,
+    Tenancy,
+    TenantAuth,
+    TenantGuard,
+    RecordUserGuard,
+    TenantStore,
+    TenantSession,
+    REQUEST_SESSION,
+    TENANCY_RESOURCES,
+    AUTH_RESOURCES,
+  ],
 })
 export class SurrealModule
   extends ConfigurableModuleClass
@@ -170,18 +201,31 @@ function makeResources(
   moduleRef: ModuleRef,
   { tracer }: Telemetry,
 ): TenancyResources {
-  const { requestTimeoutMillis } = options;
+  const { requestTimeoutMillis, strictWrites } = options;
   const { sessions: sockets, signins, logins } = connection;
-  const tokens = new TokenSource(signins);
+  const tokens = new TokenSource(signins, requestTimeoutMillis);
   const { maxLifetimeMillis, leakDetectionMillis } = options.sessions;
-  const sessionResources = { sockets, tokens, prepareTimeoutMillis: requestTimeoutMillis, maxLifetimeMillis };
-  const openOwn = (state: SessionState) => new ServerSession(sessionResources, state, true);
-  const pool = new SessionPool({ ...options.sessions, ...options.calls }, (tenant) =>
-    ServerSession.shared(sessionResources, tenant),
-  );
-  const statistics = new CallStatistics();
-  const leaks = leakDetectionMillis === undefined ? undefined : new LeakWatch(leakDetectionMillis);
-  const handleResources = { pool, openOwn, sockets, logins, requestTimeoutMillis, statistics, leaks, tracer };
+  const sessionResources: SessionResources = {
+    sockets,
+    tokens,
+    prepareTimeoutMillis: requestTimeoutMillis,
+    maxLifetimeMillis,
+    recheckMillis: options.recordUsers.recheckMillis,
+    recordExists: (tenant, record) => existsForTenant(handleResources, tenant, record),
+  };
+  const handleResources: HandleResources = {
+    pool: new SessionPool<ServerSession>({ ...options.sessions, ...options.calls }),
+    openShared: (tenant, principal) => ServerSession.shared(sessionResources, tenant, principal),
+    openOwn: (state) => new ServerSession(sessionResources, state, true),
+    sockets,
+    logins,
+    requestTimeoutMillis,
+    strictWrites,
+    transactionsKeepAuth: keepsAuthInTransactions(connection.version),
+    statistics: new CallStatistics(),
+    leaks: leakDetectionMillis === undefined ? undefined : new LeakWatch(leakDetectionMillis),
+    tracer,
+  };
   const context = new UnitContext(handleResources);
   return {
     ...handleResources,

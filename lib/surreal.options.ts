@@ -1,4 +1,20 @@
 import type { InjectionToken, Type } from '@nestjs/common';
+import {
+  assertKeys,
+  assertObject,
+  isAuthentication,
+  isBoolean,
+  isCount,
+  isDuration,
+  isNames,
+  isObject,
+  isRevocations,
+  isStore,
+  isStrategies,
+  isSwitch,
+  isText,
+  isUrl,
+} from './option-checks.js';
 import { InvalidOptionsError } from './surreal.errors.js';
 import type { ReconnectOptions } from './connection/socket-transport.js';
 import type { TenantCacheOptions } from './tenant/cached-tenant-store.js';
@@ -19,6 +35,13 @@ export interface SurrealModuleOptions {
   database?: string;
   /** Needed for anything with tenants; without it the module gives a central connection alone. */
   tenants?: TenantsOptions;
+  /** How end users sign in, for `RecordUserGuard` and `TenantAuth`. */
+  recordUsers?: RecordUsersOptions;
+  /**
+   * Whether a write of the typed builders (`create`, `update`, …) that returns no record fails with NOT_ALLOWED: the database
+   * answers with nothing when PERMISSIONS or the role forbid a write. Default false.
+   */
+  strictWrites?: boolean;
   sessions?: SessionsOptions;
   /** How tenants share the sockets. */
   calls?: CallsOptions;
@@ -47,6 +70,31 @@ export interface SurrealModuleOptions {
    * Default true.
    */
   telemetry?: boolean | TelemetryOptions;
+}
+
+export interface RecordUsersOptions {
+  /** The access methods whose tokens are taken. Default: those of the tenant's database, all of them. */
+  access?: readonly string[];
+  /** The cookie that holds the token, where it does not come as `Authorization: Bearer …`. Default: none is looked at. */
+  cookie?: string;
+  /**
+   * How often a user's session signs in again, in milliseconds: how long one goes on who was deleted, or whom the access
+   * method's AUTHENTICATE clause would refuse now. Default 60,000.
+   */
+  recheckMillis?: number;
+  /** Where the tokens of users who signed out are kept until they end. Default: in this process. */
+  revocations?: TokenRevocations;
+}
+
+/** Remembers tokens that are not to be taken any more. Applications of several processes share one, in a store of theirs. */
+export interface TokenRevocations {
+  /**
+   * @param id names the token, and tells nothing of it
+   * @param expiresAt when it may be forgotten, in milliseconds since 1970
+   */
+  add(id: string, expiresAt: number): Promise<void> | void;
+  /** Asked for every request of a user; an error refuses the request. */
+  has(id: string): Promise<boolean> | boolean;
 }
 
 export interface TelemetryOptions {
@@ -109,6 +157,8 @@ export interface ResolvedOptions extends SurrealModuleOptions {
   sessions: Required<Omit<SessionsOptions, 'leakDetectionMillis'>> & Pick<SessionsOptions, 'leakDetectionMillis'>;
   calls: Required<CallsOptions>;
   reconnect: ReconnectOptions;
+  recordUsers: RecordUsersOptions & { recheckMillis: number };
+  strictWrites: boolean;
   sockets: number;
   requestTimeoutMillis: number;
   connectTimeoutMillis: number;
@@ -135,6 +185,7 @@ const DEFAULTS = {
   pingIntervalMillis: 10_000,
   shutdownTimeoutMillis: 10_000,
   exceptionFilter: true,
+  strictWrites: false,
 };
 
 const CALLS: Required<CallsOptions> = {
@@ -156,6 +207,8 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     namespace: isText,
     database: isText,
     tenants: isObject,
+    recordUsers: isObject,
+    strictWrites: isBoolean,
     sessions: isObject,
     calls: isObject,
     sockets: isCount,
@@ -173,6 +226,13 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     throw new InvalidOptionsError('Options "namespace" and "database" go together. Give both or neither.');
   }
   if (options.tenants !== undefined) assertTenants(options.tenants);
+  assertNoScope(options.recordUsers ?? {});
+  assertKeys('recordUsers.', options.recordUsers ?? {}, {
+    access: isNames,
+    cookie: isText,
+    recheckMillis: isDuration,
+    revocations: isRevocations,
+  });
   assertKeys('sessions.', options.sessions ?? {}, {
     max: isCount,
     idleTimeoutMillis: isDuration,
@@ -203,8 +263,19 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
     sessions: { maxOwnPerTenant: Math.ceil(sessions.max / 4), ...sessions },
     calls: { ...CALLS, ...defined(options.calls) },
     reconnect: defined(options.reconnect),
+    recordUsers: { recheckMillis: 60_000, ...defined(options.recordUsers) },
     telemetry: telemetry !== false && { queryText: false, ...defined(telemetryOptions) },
   };
+}
+
+/** What SurrealDB 1 called so is named by `access`. */
+function assertNoScope(recordUsers: object): void {
+  const legacy = ['scope', 'SC', 'sc'].find((name) => Object.hasOwn(recordUsers, name));
+  if (legacy === undefined) return;
+  throw new InvalidOptionsError(
+    `Option "recordUsers.${legacy}": a scope of SurrealDB 1 is a record access method now (DEFINE ACCESS account ON DATABASE ` +
+      "TYPE RECORD …). Give its name: access: ['account'].",
+  );
 }
 
 /** Without the keys whose value is undefined: an option that is given as undefined is not given. */
@@ -231,57 +302,5 @@ function assertTenants(tenants: TenantsOptions): void {
   }
   if (typeof tenants.cache === 'object') {
     assertKeys('tenants.cache.', tenants.cache, { ttlMillis: isDuration, negativeTtlMillis: isDuration, max: isCount });
-  }
-}
-
-/** Says what an option should have been; undefined when it is right. */
-type Check = (value: unknown) => string | undefined;
-
-const isText: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a non-empty string');
-const isBoolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
-const isSwitch: Check = (value) =>
-  isBoolean(value) === undefined || isObject(value) === undefined ? undefined : 'true, false or an object';
-const isObject: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'an object');
-const isCount: Check = (value) =>
-  Number.isInteger(value) && (value as number) > 0 ? undefined : 'a whole number above 0';
-/** setTimeout counts in 31 bits: longer ones would fire at once. */
-const isDuration: Check = (value) =>
-  typeof value === 'number' && value > 0 && value < 2 ** 31
-    ? undefined
-    : 'a number of milliseconds above 0 and below 2^31';
-const isUrl: Check = (value) => {
-  const urls = Array.isArray(value) ? value : [value];
-  return urls.every((url) => isText(url) === undefined) ? undefined : 'a url or a list of urls';
-};
-const isAuthentication: Check = (value) => {
-  const { username, password } = (value ?? {}) as Record<string, unknown>;
-  return isText(username) === undefined && isText(password) === undefined ? undefined : '{ username, password }';
-};
-const isStrategies: Check = (value) => {
-  const isStrategy = (one: unknown) =>
-    typeof one === 'function' || typeof (one as { identify?: unknown })?.identify === 'function';
-  const isList = Array.isArray(value) && value.length > 0 && value.every(isStrategy);
-  return isList ? undefined : 'a non-empty list of strategies (fromHeader(…), a function, or a class with identify())';
-};
-const isStore: Check = (value) =>
-  ['function', 'string', 'symbol'].includes(typeof value) ||
-  typeof (value as { findByIdentifier?: unknown } | null)?.findByIdentifier === 'function'
-    ? undefined
-    : 'an object with findByIdentifier(), a class, or an injection token';
-
-function assertObject(name: string, value: unknown): void {
-  if (isObject(value) !== undefined) throw new InvalidOptionsError(`${name} needs an object of options.`);
-}
-
-/** Every key must be known, and every value that is given must pass its check. Values are not shown: one is a password. */
-function assertKeys(prefix: string, options: object, checks: Record<string, Check>): void {
-  for (const [key, value] of Object.entries(options)) {
-    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
-    if (check === undefined) {
-      const known = Object.keys(checks).map((name) => prefix + name);
-      throw new InvalidOptionsError(`Option "${prefix}${key}" is unknown. Known are: ${known.join(', ')}.`);
-    }
-    const expected = value === undefined ? undefined : check(value);
-    if (expected !== undefined) throw new InvalidOptionsError(`Option "${prefix}${key}" must be ${expected}.`);
   }
 }

@@ -2,6 +2,9 @@ import { type Tokens, Uuid } from 'surrealdb';
 import { FairQueue } from './fair-queue.js';
 import type { DispatchingTransport, SendOptions } from './rpc-transport.js';
 
+/** What is asked for here: `refresh` gives new tokens for a refresh token, `revoke` ends one. */
+export type SigninMethod = 'signin' | 'signup' | 'refresh' | 'revoke';
+
 /**
  * A server works at the passwords of one socket one after the other; more than a few at once would only wait there, where
  * those whose callers have given up cannot be taken out any more, and where tenants cannot take turns.
@@ -35,7 +38,7 @@ export class SigninChannel {
     this.#session = session;
   }
 
-  /** How many sign-ins were asked for since the start. */
+  /** How many sign-ins, sign-ups and renewals were asked for since the start. */
   get requests(): number {
     return this.#requests;
   }
@@ -51,7 +54,7 @@ export class SigninChannel {
    * @throws the SDK's ServerError when the database refuses; PoolExhaustedError when too many wait
    */
   async request(
-    method: 'signin' | 'signup',
+    method: SigninMethod,
     params: Record<string, unknown>,
     tenantId: string,
     options?: SendOptions,

@@ -1,5 +1,6 @@
 import { ContextMissingError } from '../surreal.errors.js';
 import type { CallOptions } from '../session/call.js';
+import type { Caller } from '../session/caller.js';
 import { type HandleResources, SessionHandle } from '../session/session-handle.js';
 import type { LeaseOwner } from '../session/session-slot.js';
 import type { Tenant } from '../tenant/tenant.js';
@@ -21,6 +22,7 @@ export class UnitOfWork implements LeaseOwner {
   readonly #resources: HandleResources;
   readonly #origin: UnitOrigin | undefined;
   #tenant: Tenant | undefined;
+  #caller: Caller | undefined;
   #evictions: number;
   #session: SessionHandle | undefined;
   #hasEnded = false;
@@ -38,6 +40,11 @@ export class UnitOfWork implements LeaseOwner {
 
   get tenant(): Tenant | undefined {
     return this.#tenant;
+  }
+
+  /** Whose token came with the request; undefined as long as the unit is the tenant's own. */
+  get caller(): Caller | undefined {
+    return this.#caller;
   }
 
   get hasEnded(): boolean {
@@ -61,6 +68,18 @@ export class UnitOfWork implements LeaseOwner {
     if (this.#tenant !== undefined) return;
     this.#tenant = tenant;
     this.#evictions = this.#resources.pool.evictions;
+  }
+
+  /**
+   * Makes the unit a caller's, once and for all; without a promise where the caller is signed in already.
+   * @throws UnauthenticatedError, TenantMismatchError when the token does not hold; the unit is nobody's then
+   */
+  becomeCaller(caller: Caller): Promise<void> | undefined {
+    if (this.#caller !== undefined && this.#caller !== caller) {
+      throw new ContextMissingError('This unit of work belongs to another caller already.');
+    }
+    this.#caller = caller;
+    return this.session.becomeCaller(caller);
   }
 
   /** Closes the session. Safe to call twice; without a promise where there is nothing to wait for. */

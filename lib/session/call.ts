@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { SendOptions } from '../connection/rpc-transport.js';
 import { ConnectionLostError, InvalidOptionsError, RequestTimeoutError } from '../surreal.errors.js';
 
-/** Bounds that a unit of work, or some calls of it, have of their own. */
+/** Bounds, and other ways, that a unit of work or some calls of it have of their own. */
 export interface CallOptions {
   /** In the place of the module's `requestTimeoutMillis`, in milliseconds. */
   requestTimeoutMillis?: number;
@@ -11,6 +11,8 @@ export interface CallOptions {
    * still run on the server.
    */
   signal?: AbortSignal;
+  /** In the place of the module's `strictWrites`. */
+  strictWrites?: boolean;
 }
 
 /**
@@ -19,10 +21,10 @@ export interface CallOptions {
  */
 export function callOptions(options: CallOptions | undefined): CallOptions | undefined {
   if (options === undefined) return undefined;
-  const { requestTimeoutMillis, signal, ...unknown } = options;
+  const { requestTimeoutMillis, signal, strictWrites, ...unknown } = options;
   const [name] = Object.keys(unknown);
   if (name !== undefined) {
-    throw new InvalidOptionsError(`"${name}" is no bound of a call. Known are: requestTimeoutMillis, signal.`);
+    throw new InvalidOptionsError(`"${name}" is no option of a call. Known are: requestTimeoutMillis, signal, strictWrites.`);
   }
   const isDuration =
     typeof requestTimeoutMillis === 'number' && requestTimeoutMillis > 0 && requestTimeoutMillis < 2 ** 31;
@@ -31,6 +33,9 @@ export function callOptions(options: CallOptions | undefined): CallOptions | und
   }
   if (signal !== undefined && typeof signal.addEventListener !== 'function') {
     throw new InvalidOptionsError('"signal" must be an AbortSignal.');
+  }
+  if (strictWrites !== undefined && typeof strictWrites !== 'boolean') {
+    throw new InvalidOptionsError('"strictWrites" must be true or false.');
   }
   return options;
 }

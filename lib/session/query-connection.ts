@@ -3,6 +3,7 @@ import type { BoundQuery, Uuid } from 'surrealdb';
 import type { CallOptions } from './call.js';
 import { TransactionConflictError } from '../surreal.errors.js';
 import { translateDatabaseError } from './database-errors.js';
+import { assertWritten } from './strict-writes.js';
 
 /** One statement's result as the RPC answers it. */
 export interface RpcQueryResult {
@@ -17,6 +18,8 @@ export interface RpcQueryResult {
 /** By which road queries leave: a lease, or a transaction on it. */
 export interface QueryRoad {
   readonly isClosed: boolean;
+  /** Whether a typed write that returns no record fails, where the call does not say. */
+  readonly strictWrites: boolean;
   query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]>;
   onLive(id: Uuid, listener: (message: LiveMessage) => void): () => void;
   /** Calls back when a new socket is up; live queries of the SDK then start again. */
@@ -43,6 +46,8 @@ export class QueryConnection {
   readonly retry = RETRY;
   readonly #road: QueryRoad;
   readonly #options: CallOptions | undefined;
+  /** Queries that the application has written out: what they should answer only the application knows. */
+  #texts: WeakSet<object> | undefined;
 
   /** @param options bounds of every query that leaves by this object; without them those of the unit of work hold */
   constructor(road: QueryRoad, options?: CallOptions) {
@@ -56,7 +61,25 @@ export class QueryConnection {
   }
 
   query<T>(bound: BoundQuery): AsyncIterable<QueryChunk<T>> {
-    return new Chunks<T>(() => this.#road.query(bound, this.#options));
+    return new Chunks<T>(() => this.#send(bound));
+  }
+
+  /** A query that is not held to `strictWrites`. */
+  takeAsText(bound: BoundQuery): void {
+    if (this.#isStrict) (this.#texts ??= new WeakSet()).add(bound);
+  }
+
+  get #isStrict(): boolean {
+    return this.#options?.strictWrites ?? this.#road.strictWrites;
+  }
+
+  #send(bound: BoundQuery): Promise<RpcQueryResult[]> {
+    const answer = this.#road.query(bound, this.#options);
+    if (!this.#isStrict || this.#texts?.has(bound) === true) return answer;
+    return answer.then((results) => {
+      assertWritten(bound, results);
+      return results;
+    });
   }
 
   liveQuery(id: Uuid): AsyncIterable<LiveMessage> {

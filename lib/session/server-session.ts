@@ -1,20 +1,21 @@
 import { setTimeout } from 'node:timers/promises';
 import { Uuid } from 'surrealdb';
 import type { Lane } from '../connection/lane.js';
-import { ConnectionLostError, isNotSent, SessionClosedError, UnauthenticatedError } from '../surreal.errors.js';
+import { ConnectionLostError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { CLEANUP_MILLIS } from './call.js';
 import { isExpiredSession, isUnknownSession } from './database-errors.js';
-import { type SessionResources, signInBearer, signInTenant } from './sign-in.js';
+import type { Identity } from './identity.js';
+import { type Principal, sharingKey } from './principal.js';
+import { asNotSent, droppedMeanwhile, signedOut } from './session-errors.js';
+import { type SessionResources, signIn } from './sign-in.js';
 
 /** Before a session that the server has forgotten at once is made again. */
 const RETRY_MILLIS = 50;
 
-/** Who a session is signed in as: its tenant, the bearer of a token (a handle's own sign-in), or nobody. */
-export type Principal = { type: 'tenant' } | { type: 'bearer'; token: string } | { type: 'nobody' };
+/** Of a session that the server would end in no time. */
+const MIN_LIFE_MILLIS = 500;
 
-// Of each one for all shared sessions: there are many of those.
-const TENANT: Principal = Object.freeze({ type: 'tenant' });
 const NO_VARIABLES = new Map<string, unknown>();
 
 /** What a session is to be on the server, whenever it is made there. */
@@ -46,6 +47,8 @@ export class ServerSession {
   readonly state: SessionState;
   /** True when one handle has it for itself and may change it. */
   readonly own: boolean;
+  /** What those who share it ask for it by; undefined for one of one's own. */
+  readonly key: string | undefined;
   readonly createdAt = Date.now();
   /** When it was last given back, in milliseconds since 1970. */
   lastUsedAt = this.createdAt;
@@ -62,13 +65,15 @@ export class ServerSession {
   #id = Uuid.v4();
   #attachedEpoch = 0;
   #readyEpoch = 0;
-  #signedInAt = 0;
+  /** Until when it is good without another sign-in, in milliseconds since 1970. */
+  #goodUntil = 0;
+  #identity: Identity | undefined;
   #preparing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
-  /** One that all units of work of a tenant share. */
-  static shared(resources: SessionResources, tenant: Tenant): ServerSession {
-    return new ServerSession(resources, { tenant, principal: TENANT, variables: NO_VARIABLES, target: tenant }, false);
+  /** One that all units of work of a principal share. */
+  static shared(resources: SessionResources, tenant: Tenant, principal: Principal): ServerSession {
+    return new ServerSession(resources, { tenant, principal, variables: NO_VARIABLES, target: tenant }, false);
   }
 
   constructor(resources: SessionResources, state: SessionState, own: boolean) {
@@ -76,6 +81,7 @@ export class ServerSession {
     this.transport = resources.sockets.laneOf(state.tenant?.id);
     this.state = state;
     this.own = own;
+    this.key = own ? undefined : sharingKey(state.tenant as Tenant, state.principal);
   }
 
   get id(): Uuid {
@@ -86,13 +92,23 @@ export class ServerSession {
     return this.state.tenant;
   }
 
+  /** Whether it takes from its tenant's share of sessions: all but the one that a tenant's own units share. */
+  get takesShare(): boolean {
+    return this.own || this.state.principal.type === 'caller';
+  }
+
+  /** As whom the server saw it when it was signed in last. */
+  get identity(): Identity | undefined {
+    return this.#identity;
+  }
+
   /** Whether a query may be sent now. */
   get isReady(): boolean {
     return (
       this.#readyEpoch !== 0 &&
       this.#preparing === undefined &&
       this.#readyEpoch === this.transport.epoch &&
-      Date.now() - this.#signedInAt < this.#resources.maxLifetimeMillis
+      Date.now() < this.#goodUntil
     );
   }
 
@@ -114,12 +130,14 @@ export class ServerSession {
   /**
    * Undefined when a query may be sent now; else resolves when it is time to ask again.
    * @throws SessionClosedError after `close()`
-   * @throws UnauthenticatedError when it is nobody's
+   * @throws UnauthenticatedError when it is nobody's, or its caller's token does not hold (any more)
    * @throws TenantSigninFailedError, ConnectionLostError (`not-sent`), RequestTimeoutError; the SDK's ServerError when the
    * server refuses a bearer's token
    */
   prepare(): Promise<void> | undefined {
-    if (this.state.principal.type === 'nobody') return Promise.reject(signedOut());
+    const { principal } = this.state;
+    if (principal.type === 'nobody') return Promise.reject(signedOut());
+    if (principal.type === 'caller' && principal.isRevoked) return Promise.reject(signedOut());
     if (this.isReady) return undefined;
     if (this.#preparing !== undefined) return this.#preparing;
     return this.#once(() => this.#make());
@@ -145,7 +163,9 @@ export class ServerSession {
       void this.rebuild(id);
       return true;
     }
-    if (!isExpiredSession(error) || this.state.principal.type !== 'tenant') return false;
+    const { type } = this.state.principal;
+    // What a handle has signed in by itself it signs in again by itself.
+    if (!isExpiredSession(error) || (type !== 'tenant' && type !== 'caller')) return false;
     this.expire();
     return true;
   }
@@ -206,7 +226,11 @@ export class ServerSession {
         await this.rebuild(id);
         this.assertOpen();
         const mayTryAgain = error instanceof ConnectionLostError || isUnknownSession(error);
-        if (!mayTryAgain || Date.now() >= deadline) throw asNotSent(error);
+        if (!mayTryAgain || Date.now() >= deadline) {
+          // A caller's token was refused: no place is kept for it, or made-up tokens would fill the pool.
+          if (this.state.principal.type === 'caller') this.retired = true;
+          throw asNotSent(error);
+        }
         if (isUnknownSession(error)) await setTimeout(RETRY_MILLIS);
       }
     }
@@ -214,16 +238,13 @@ export class ServerSession {
 
   /** Attaches if need be, signs in, checks where that led, sets the variables, and only then lets queries pass. */
   async #make(): Promise<void> {
-    const { principal, variables } = this.state;
+    const { variables } = this.state;
     const { transport } = this;
     const { epoch } = transport;
     // A call that fails meanwhile can give this session up for another id, which nobody has signed in.
     const id = this.#id;
     const isNew = await this.#attach();
-    if (principal.type === 'tenant') {
-      await signInTenant(transport, this.#resources.tokens, id, this.state.tenant as Tenant);
-    }
-    if (principal.type === 'bearer') await signInBearer(transport, id, principal.token, this.state);
+    const identity = await signIn(this.#resources, transport, id, this.state, this.#identity);
     if (isNew) {
       for (const [name, value] of variables) {
         await transport.send({ method: 'let', params: [name, value], session: id });
@@ -232,7 +253,18 @@ export class ServerSession {
     this.assertOpen();
     if (transport.epoch !== epoch || id !== this.#id) throw droppedMeanwhile();
     this.#readyEpoch = epoch;
-    this.#signedInAt = Date.now();
+    this.#identity = identity;
+    this.#goodUntil = this.#endOf(identity);
+  }
+
+  /** When it has to sign in again at the latest. */
+  #endOf(identity: Identity | undefined): number {
+    const { principal } = this.state;
+    const { maxLifetimeMillis, recheckMillis } = this.#resources;
+    if (principal.type !== 'caller') return Date.now() + maxLifetimeMillis;
+    const lifeMillis = Math.min(maxLifetimeMillis, recheckMillis, identity?.lifeMillis ?? Infinity);
+    // Not at once in any case: it would sign in for ever. What the server ends earlier it says.
+    return Math.min(Date.now() + Math.max(lifeMillis, MIN_LIFE_MILLIS), principal.expiresAt);
   }
 
   /** @returns whether it was not on this socket before */
@@ -263,24 +295,4 @@ export class ServerSession {
     const options = { timeoutMillis: CLEANUP_MILLIS, isUrgent: true };
     await transport.send({ method: 'detach', session }, options).catch(() => undefined);
   }
-}
-
-/** What a query on nobody's session is told. */
-export function signedOut(): UnauthenticatedError {
-  return new UnauthenticatedError('This session is not signed in. Call signin() or authenticate() on it first.');
-}
-
-function droppedMeanwhile(): ConnectionLostError {
-  return new ConnectionLostError('The connection dropped while a session was being signed in', { outcome: 'not-sent' });
-}
-
-/** Whatever was lost while a session was prepared: the caller's own call had not left yet. */
-function asNotSent(error: unknown): unknown {
-  // It was attached on a socket that dropped before its sign-in was through.
-  if (isUnknownSession(error)) return droppedMeanwhile();
-  if (!(error instanceof ConnectionLostError) || isNotSent(error)) return error;
-  return new ConnectionLostError('The connection dropped while a session was being signed in. The call was not sent.', {
-    outcome: 'not-sent',
-    cause: error,
-  });
 }

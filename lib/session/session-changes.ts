@@ -4,6 +4,7 @@ import { isNotSent } from '../surreal.errors.js';
 import type { Call } from './call.js';
 import { translateDatabaseError } from './database-errors.js';
 import { enterDatabase } from './identity.js';
+import type { Principal } from './principal.js';
 import type { ServerSession, SessionState } from './server-session.js';
 import type { SessionLease } from './session-lease.js';
 import type { SessionSlot } from './session-slot.js';
@@ -50,12 +51,12 @@ export class SessionChanges {
   }
 
   /**
-   * Signs in as the bearer of a token, in another session on the server: what runs in the present one goes on as who it
-   * was. When it fails, for whatever reason, the lease stays signed in as before.
+   * Signs in as somebody else, in another session on the server: what runs in the present one goes on as who it was. When it
+   * fails, for whatever reason, the lease stays signed in as before.
    */
-  async authenticate(token: string): Promise<void> {
+  async signIn(principal: Principal): Promise<void> {
     await this.#serially(async () => {
-      const state = this.#slot.stateAs({ type: 'bearer', token });
+      const state = this.#slot.stateAs(principal);
       await this.#lease.track((call) => this.#slot.replace(state, call, () => this.#lease.endLiveQueries()));
     });
   }

@@ -1,19 +1,16 @@
-import { type AccessRecordAuth, ServerError, SurrealQueryable, type Tokens, type Uuid } from 'surrealdb';
-import type { SigninChannel } from '../connection/signin-channel.js';
-import {
-  ContextMissingError,
-  InvalidOptionsError,
-  NotAllowedError,
-  SessionExpiredError,
-  TenantMismatchError,
-  UnauthenticatedError,
-} from '../surreal.errors.js';
+import { type AccessRecordAuth, type SurrealQueryable, type Tokens, type Uuid } from 'surrealdb';
+import type { SigninChannel, SigninMethod } from '../connection/signin-channel.js';
+import { ContextMissingError, InvalidOptionsError, TenantMismatchError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
-import { QueryConnection } from './query-connection.js';
-import { rpcAuth, type SigninAuth } from './rpc-auth.js';
+import type { Caller } from './caller.js';
 import { type CallOptions, callOptions } from './call.js';
+import type { Identity } from './identity.js';
+import type { Principal } from './principal.js';
+import { RoadQueryable } from './queryable.js';
+import { rpcAuth, type SigninAuth } from './rpc-auth.js';
 import { type LeaseResources, SessionLease } from './session-lease.js';
 import type { LeaseOwner } from './session-slot.js';
+import { refusedSignin, refusedSignup } from './signin-errors.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
 
 export interface HandleResources extends LeaseResources {
@@ -24,14 +21,13 @@ export interface HandleResources extends LeaseResources {
  * What application code holds as its `TenantSession`: the SDK's queries, run in the session of one unit of work, and
  * changes of that session which nobody else sees.
  */
-export class SessionHandle extends SurrealQueryable {
+export class SessionHandle extends RoadQueryable {
   readonly #lease: SessionLease;
   readonly #logins: SigninChannel;
 
   constructor(resources: HandleResources, owner: LeaseOwner) {
     const lease = new SessionLease(resources, owner);
-    // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
-    super(new QueryConnection(lease) as never, undefined);
+    super(lease);
     this.#lease = lease;
     this.#logins = resources.logins;
   }
@@ -55,6 +51,11 @@ export class SessionHandle extends SurrealQueryable {
     return (this.#lease.tenant ?? this.#lease.target)?.database;
   }
 
+  /** As whom the server saw it when it was signed in last; undefined for one that has not been. */
+  get identity(): Identity | undefined {
+    return this.#lease.identity;
+  }
+
   get isClosed(): boolean {
     return this.#lease.isClosed;
   }
@@ -76,10 +77,7 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   async authenticate(token: string | Tokens): Promise<void> {
-    const access = typeof token === 'string' ? token : token.access;
-    await this.#closingOnMismatch(() => this.#lease.changes.authenticate(access)).catch((error: unknown) => {
-      throw refusedSignin(error, 'authenticate');
-    });
+    await this.#become({ type: 'bearer', token: typeof token === 'string' ? token : token.access });
   }
 
   async invalidate(): Promise<void> {
@@ -101,11 +99,21 @@ export class SessionHandle extends SurrealQueryable {
   }
 
   withOptions(options: CallOptions): SurrealQueryable {
-    return new BoundedQueries(this.#lease, callOptions(options));
+    return new RoadQueryable(this.#lease, callOptions(options));
   }
 
   async begin(): Promise<TenantTransaction> {
     return new TenantTransaction(await OpenTransaction.begin(this.#lease));
+  }
+
+  /**
+   * From now on it is the caller's, who is signed in now if no other unit of work of the same caller has done so. What was
+   * begun before goes on as who it was.
+   * @returns nothing to wait for in the steady state
+   * @throws UnauthenticatedError, TenantMismatchError
+   */
+  becomeCaller(caller: Caller): Promise<void> | undefined {
+    return this.#lease.becomeCaller(caller);
   }
 
   /** Attaches the session now rather than at the first query; it is one of its own. For `Tenancy.attach()`. */
@@ -128,18 +136,49 @@ export class SessionHandle extends SurrealQueryable {
     await this.close('The session was detached.');
   }
 
-  async #enter(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
+  /**
+   * Asks for tokens of somebody of the same tenant, and leaves the session as it is.
+   * @throws UnauthenticatedError when the database refuses a sign-in
+   * @throws AlreadyExistsError, InvalidValueError, NotAllowedError when it refuses a sign-up
+   * @throws TenantMismatchError when they are for somewhere else; nothing is sent
+   */
+  async askForTokens(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
     this.#lease.assertOpen();
     const { tenant } = this.#lease;
-    const params = await this.#closingOnMismatch(async () => rpcAuth(auth, tenant ?? this.#lease.target, tenant));
-    const tokens = await this.#lease.track((call) => {
-      const answer = this.#logins.request(method, params, tenant?.id ?? '', call).catch((error: unknown) => {
-        throw refusedSignin(error, method);
+    const params = rpcAuth(auth, tenant ?? this.#lease.target, tenant);
+    return await this.ask(method, params, method === 'signup' ? refusedSignup : refusedSignin);
+  }
+
+  /**
+   * Sends a call to where passwords become tokens, with the bounds of the unit of work.
+   * @param refused makes the error of an answer that refuses
+   */
+  async ask(
+    method: SigninMethod,
+    params: Record<string, unknown>,
+    refused: (error: unknown) => unknown,
+  ): Promise<Tokens> {
+    const tenantId = this.#lease.tenant?.id ?? '';
+    return await this.#lease.track((call) => {
+      const answer = this.#logins.request(method, params, tenantId, call).catch((error: unknown) => {
+        throw refused(error);
       });
       return call.until(answer);
     });
-    await this.authenticate(tokens.access);
+  }
+
+  async #enter(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
+    const tokens = await this.#closingOnMismatch(() => this.askForTokens(method, auth));
+    // The token that a grant gives cannot be presented again: the session signs in with the key itself.
+    if ('key' in auth) await this.#become({ type: 'grant', access: auth.access, key: auth.key });
+    else await this.authenticate(tokens.access);
     return tokens;
+  }
+
+  async #become(principal: Principal): Promise<void> {
+    await this.#closingOnMismatch(() => this.#lease.changes.signIn(principal)).catch((error: unknown) => {
+      throw refusedSignin(error);
+    });
   }
 
   /** A session that was led elsewhere must not be used again, not even by somebody who catches the error. */
@@ -152,22 +191,6 @@ export class SessionHandle extends SurrealQueryable {
       throw error;
     }
   }
-}
-
-/** The same session, with bounds for the queries made by it. */
-class BoundedQueries extends SurrealQueryable {
-  constructor(lease: SessionLease, options: CallOptions | undefined) {
-    super(new QueryConnection(lease, options) as never, undefined);
-  }
-}
-
-/** One sentence for whatever was wrong, so that nobody learns which users, accesses or namespaces there are. */
-function refusedSignin(error: unknown, method: string): unknown {
-  const isRefusal =
-    error instanceof ServerError || error instanceof NotAllowedError || error instanceof SessionExpiredError;
-  if (!isRefusal) return error;
-  if (method === 'signup') return new NotAllowedError('The database did not accept the sign-up.', { cause: error });
-  return new UnauthenticatedError('The database did not accept the credentials or token.', { cause: error });
 }
 
 function isName(value: unknown): value is string {

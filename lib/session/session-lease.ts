@@ -3,9 +3,11 @@ import type { Lane } from '../connection/lane.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
+import type { Caller } from './caller.js';
 import { Call, type CallOptions, Calls, onAbort } from './call.js';
 import type { CallStatistics } from './call-statistics.js';
 import { translateDatabaseError } from './database-errors.js';
+import type { Identity } from './identity.js';
 import type { LeakWatch } from './leak-watch.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
@@ -20,6 +22,10 @@ const STARTS_OR_ENDS_LIVE = /\b(live|kill)\b/i;
 export interface LeaseResources extends SlotResources {
   sockets: SessionSockets;
   requestTimeoutMillis: number;
+  /** The module's option. */
+  strictWrites: boolean;
+  /** False for servers before 3.1, on which `$auth` is NONE inside an interactive transaction. */
+  transactionsKeepAuth: boolean;
   statistics: CallStatistics;
   /** Only when leaks are watched for. */
   leaks?: LeakWatch | undefined;
@@ -61,6 +67,10 @@ export class SessionLease implements QueryRoad {
     return this.#slot.session?.id;
   }
 
+  get identity(): Identity | undefined {
+    return this.#slot.session?.identity;
+  }
+
   get tenant(): Tenant | undefined {
     return this.#slot.tenant;
   }
@@ -73,6 +83,23 @@ export class SessionLease implements QueryRoad {
   /** What the unit of work does to its session. */
   get changes(): SessionChanges {
     return (this.#changes ??= new SessionChanges(this, this.#slot));
+  }
+
+  /** As `SessionHandle.becomeCaller`; without a promise where nothing has to be waited for. */
+  becomeCaller(caller: Caller): Promise<void> | undefined {
+    this.#slot.becomeCaller(caller);
+    const session = this.#slot.take();
+    if (session === undefined) return this.withSession(() => Promise.resolve());
+    void this.#resources.pool.release(session);
+    return undefined;
+  }
+
+  get strictWrites(): boolean {
+    return this.#owner.options?.strictWrites ?? this.#resources.strictWrites;
+  }
+
+  get transactionsKeepAuth(): boolean {
+    return this.#resources.transactionsKeepAuth;
   }
 
   /** Whether it has a session at the moment. */

@@ -1,12 +1,17 @@
 import { LRUCache } from 'lru-cache';
 import { SessionClosedError } from '../surreal.errors.js';
-import { principalKey, type Tenant } from '../tenant/tenant.js';
+import type { Tenant } from '../tenant/tenant.js';
 import { type Attempt, type OnWait, SessionWaiters, type WaitingOptions } from './session-waiters.js';
 
 /** What the pool knows of a session; `ServerSession` is the real one. */
 export interface PoolableSession {
   readonly tenant: Tenant | undefined;
+  /** One unit of work's alone. */
   readonly own: boolean;
+  /** What those who share it ask for it by; undefined for one of one's own. */
+  readonly key: string | undefined;
+  /** Whether it counts as one of `maxOwnPerTenant`. */
+  readonly takesShare: boolean;
   readonly createdAt: number;
   lastUsedAt: number;
   uses: number;
@@ -17,12 +22,24 @@ export interface PoolableSession {
 }
 
 export interface SessionPoolOptions extends WaitingOptions {
-  /** How many units of work of one tenant may have a session of their own. */
+  /** How many sessions one tenant may have besides the one that its own units share: of their own, and of its callers. */
   maxOwnPerTenant: number;
   /** A session that nobody used for this long is closed. */
   idleTimeoutMillis: number;
   /** A session older than this gets no new users, and is closed when the last one leaves. */
   maxLifetimeMillis: number;
+}
+
+/** A session that somebody asks for. */
+export interface SessionRequest<Session> {
+  /** Of whose share it is; empty for a session that belongs to no tenant. */
+  tenantId: string;
+  /** As `PoolableSession.key`. */
+  key: string | undefined;
+  /** As `PoolableSession.takesShare`. */
+  takesShare: boolean;
+  /** Makes it, when it is not there and there is room. */
+  open: () => Session;
 }
 
 /** Of so many evicted tenants it is known; units of work that are older than the eviction of one before are let go on. */
@@ -35,13 +52,12 @@ const SHUTTING_DOWN = 'The application is shutting down.';
  */
 export class SessionPool<Session extends PoolableSession> {
   readonly #options: SessionPoolOptions;
-  readonly #openShared: (tenant: Tenant) => Session;
   /** By principal, the least recently given back first: the order in which idle ones are closed. */
   readonly #shared = new Map<string, Session>();
   readonly #sessions = new Set<Session>();
   readonly #waiters: SessionWaiters;
-  /** How many sessions of their own units of work have, by tenant. */
-  readonly #own = new Map<string, number>();
+  /** How many sessions count as a tenant's share, by tenant. */
+  readonly #shares = new Map<string, number>();
   readonly #closing = new Set<Promise<void>>();
   /** By tenant, at which count of evictions it was evicted last. */
   readonly #evicted = new LRUCache<string, number>({ max: MAX_EVICTED });
@@ -49,9 +65,8 @@ export class SessionPool<Session extends PoolableSession> {
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(options: SessionPoolOptions, openShared: (tenant: Tenant) => Session) {
+  constructor(options: SessionPoolOptions) {
     this.#options = options;
-    this.#openShared = openShared;
     this.#waiters = new SessionWaiters(options);
   }
 
@@ -65,36 +80,38 @@ export class SessionPool<Session extends PoolableSession> {
     return this.#waiters;
   }
 
-  /** As `acquireShared`, when it is there; undefined elsewhere. */
-  existingShared(tenant: Tenant): Session | undefined {
-    return this.#existing(principalKey(tenant));
+  /** The one that is shared by this key, to be looked at and not to be used. */
+  peek(key: string): Session | undefined {
+    return this.#shared.get(key);
+  }
+
+  /** As `acquire`, when it is there; undefined elsewhere. */
+  existingShared(key: string): Session | undefined {
+    const session = this.#shared.get(key);
+    if (session === undefined) return undefined;
+    const isYoung = Date.now() - session.createdAt < this.#options.maxLifetimeMillis;
+    if (isYoung && !session.retired) return this.retain(session);
+    session.retired = true;
+    this.#shared.delete(key);
+    if (session.uses === 0) void this.#close(session, 'The session has reached sessions.maxLifetimeMillis.');
+    return undefined;
   }
 
   /**
-   * The session that all units of work of this principal share. Whoever acquires must release, once.
+   * A session as it is asked for: the one that others with the same key have, or a new one. Whoever acquires must release,
+   * once.
    * @param onWait is given what ends the wait with an error, if there is one
    * @throws PoolExhaustedError after `acquireTimeoutMillis`
    */
-  acquireShared(tenant: Tenant, onWait?: OnWait): Session | Promise<Session> {
-    const key = principalKey(tenant);
-    const take = () => this.#existing(key) ?? this.#addIfRoom(() => this.#openShared(tenant), key);
-    return this.#existing(key) ?? this.#acquire(tenant.id, false, take, onWait);
-  }
-
-  /**
-   * A session for one unit of work alone. Whoever acquires must release, once.
-   * @param tenantId of whose share it is
-   * @param open makes it, once there is room
-   * @param onWait as above
-   * @throws PoolExhaustedError after `acquireTimeoutMillis`
-   */
-  acquireOwn(tenantId: string | undefined, open: () => Session, onWait?: OnWait): Session | Promise<Session> {
-    const key = tenantId ?? '';
-    const take = () => {
-      if ((this.#own.get(key) ?? 0) >= this.#options.maxOwnPerTenant) return 'share is used up';
-      return this.#addIfRoom(open, undefined);
-    };
-    return this.#acquire(key, true, take, onWait);
+  acquire(request: SessionRequest<Session>, onWait?: OnWait): Session | Promise<Session> {
+    if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
+    const { tenantId, key, takesShare } = request;
+    const existing = key === undefined ? undefined : this.existingShared(key);
+    if (existing !== undefined) return existing;
+    const take = () => this.#take(request);
+    // In turn, behind those who wait already.
+    const taken = this.#waiters.size === 0 ? take() : 'no room';
+    return typeof taken === 'string' ? this.#waiters.wait(tenantId, takesShare, take, onWait) : taken;
   }
 
   /**
@@ -103,7 +120,7 @@ export class SessionPool<Session extends PoolableSession> {
    */
   acquireSuccessor(predecessor: Session, open: () => Session): Session {
     if (this.#closed || !predecessor.own) throw new SessionClosedError(SHUTTING_DOWN);
-    return this.#add(open, undefined);
+    return this.#add(open());
   }
 
   /** What `wasEvicted` compares with: grows with every eviction. */
@@ -128,11 +145,11 @@ export class SessionPool<Session extends PoolableSession> {
    */
   release(session: Session): Promise<void> | undefined {
     if (--session.uses > 0 || !this.#sessions.has(session)) return undefined;
-    if (session.own || session.retired || this.#closed) {
+    const { key } = session;
+    if (key === undefined || session.retired || this.#closed) {
       return this.#close(session, 'The session was released: its unit of work is over.');
     }
     session.lastUsedAt = Date.now();
-    const key = principalKey(session.tenant as Tenant);
     this.#shared.delete(key);
     this.#shared.set(key, session);
     if (this.#waiters.size > 0) this.#waiters.serve();
@@ -142,8 +159,12 @@ export class SessionPool<Session extends PoolableSession> {
   /** Closes a tenant's sessions now, in use or not. What runs on them fails with SESSION_CLOSED at its next query. */
   async evict(tenantId: string): Promise<void> {
     this.#evicted.set(tenantId, ++this.#evictions);
-    const evicted = [...this.#sessions].filter((session) => session.tenant?.id === tenantId);
-    await Promise.all(evicted.map((session) => this.#close(session, `Tenant "${tenantId}" was evicted.`)));
+    await this.closeWhere((session) => session.tenant?.id === tenantId, `Tenant "${tenantId}" was evicted.`);
+  }
+
+  /** Closes some sessions now, in use or not. */
+  async closeWhere(test: (session: Session) => boolean, because: string): Promise<void> {
+    await Promise.all([...this.#sessions].filter(test).map((session) => this.#close(session, because)));
   }
 
   /** Closes all sessions and refuses new ones. Safe to call twice. */
@@ -160,56 +181,47 @@ export class SessionPool<Session extends PoolableSession> {
     await Promise.all(this.#closing);
   }
 
-  /** The principal's shared session, unless there is none or its time is over. */
-  #existing(key: string): Session | undefined {
-    const session = this.#shared.get(key);
-    if (session === undefined) return undefined;
-    if (Date.now() - session.createdAt < this.#options.maxLifetimeMillis) return this.retain(session);
-    session.retired = true;
-    this.#shared.delete(key);
-    if (session.uses === 0) void this.#close(session, 'The session has reached sessions.maxLifetimeMillis.');
-    return undefined;
+  #take({ tenantId, key, takesShare, open }: SessionRequest<Session>): Session | Exclude<Attempt, 'taken'> {
+    const existing = key === undefined ? undefined : this.existingShared(key);
+    if (existing !== undefined) return existing;
+    if (takesShare && !this.#hasShare(tenantId)) return 'share is used up';
+    return this.#makeRoom() ? this.#add(open()) : 'no room';
   }
 
-  /** Takes a session at once, or in turn behind those who wait already. */
-  #acquire(
-    tenantId: string,
-    isOwn: boolean,
-    take: () => Session | Exclude<Attempt, 'taken'>,
-    onWait: OnWait | undefined,
-  ): Session | Promise<Session> {
-    if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
-    const taken = this.#waiters.size === 0 ? take() : 'no room';
-    return typeof taken === 'string' ? this.#waiters.wait(tenantId, isOwn, take, onWait) : taken;
-  }
-
-  #addIfRoom(open: () => Session, key: string | undefined): Session | 'no room' {
-    return this.#makeRoom() ? this.#add(open, key) : 'no room';
-  }
-
-  #add(open: () => Session, key: string | undefined): Session {
-    const session = open();
+  #add(session: Session): Session {
     this.#sessions.add(session);
-    if (key !== undefined) this.#shared.set(key, session);
-    if (session.own) this.#countOwn(session, 1);
+    if (session.key !== undefined) this.#shared.set(session.key, session);
+    this.#countShare(session, 1);
     this.#sweeper ??= this.#startSweeper();
     this.retain(session);
-    if (key !== undefined && this.#waiters.size > 0) this.#waiters.serveTenant((session.tenant as Tenant).id);
+    if (session.key !== undefined && this.#waiters.size > 0) this.#waiters.serveTenant((session.tenant as Tenant).id);
     return session;
   }
 
-  #countOwn({ tenant }: Session, change: 1 | -1): void {
+  #countShare({ tenant, takesShare }: Session, change: 1 | -1): void {
+    if (!takesShare) return;
     const key = tenant?.id ?? '';
-    const count = (this.#own.get(key) ?? 0) + change;
-    if (count > 0) this.#own.set(key, count);
-    else this.#own.delete(key);
+    const count = (this.#shares.get(key) ?? 0) + change;
+    if (count > 0) this.#shares.set(key, count);
+    else this.#shares.delete(key);
+  }
+
+  /** Whether a tenant may have one more of its share; closes the one of an idle caller's if that is what it takes. */
+  #hasShare(tenantId: string): boolean {
+    if ((this.#shares.get(tenantId) ?? 0) < this.#options.maxOwnPerTenant) return true;
+    return this.#closeFirstIdle((session) => session.takesShare && session.tenant?.id === tenantId);
   }
 
   /** Whether one more session may be opened; closes the idle one that was used longest ago if that is what it takes. */
   #makeRoom(): boolean {
     if (this.#sessions.size < this.#options.max) return true;
+    return this.#closeFirstIdle(() => true);
+  }
+
+  /** Of the shared ones, which are in the order in which they were used. */
+  #closeFirstIdle(test: (session: Session) => boolean): boolean {
     for (const session of this.#shared.values()) {
-      if (session.uses > 0) continue;
+      if (session.uses > 0 || !test(session)) continue;
       void this.#close(session, 'The session made room for another.');
       return true;
     }
@@ -217,11 +229,9 @@ export class SessionPool<Session extends PoolableSession> {
   }
 
   async #close(session: Session, because: string): Promise<void> {
-    if (this.#sessions.delete(session) && session.own) this.#countOwn(session, -1);
-    if (!session.own) {
-      const key = principalKey(session.tenant as Tenant);
-      if (this.#shared.get(key) === session) this.#shared.delete(key);
-    }
+    if (this.#sessions.delete(session)) this.#countShare(session, -1);
+    const { key } = session;
+    if (key !== undefined && this.#shared.get(key) === session) this.#shared.delete(key);
     if (this.#sessions.size === 0) {
       clearInterval(this.#sweeper);
       this.#sweeper = undefined;

@@ -2,11 +2,16 @@ import { SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import type { Call, CallOptions } from './call.js';
 import { translateDatabaseError } from './database-errors.js';
-import { type Principal, type ServerSession, type SessionState, signedOut } from './server-session.js';
-import type { SessionPool } from './session-pool.js';
+import type { Caller } from './caller.js';
+import { initialPrincipal, NOBODY, type Principal, sharingKey } from './principal.js';
+import type { ServerSession, SessionState } from './server-session.js';
+import { signedOut } from './session-errors.js';
+import type { SessionPool, SessionRequest } from './session-pool.js';
 
 export interface SlotResources {
   pool: SessionPool<ServerSession>;
+  /** Makes a session for all units of work of a principal; the pool decides when. */
+  openShared: (tenant: Tenant, principal: Principal) => ServerSession;
   /** Makes a session of one's own; the pool decides when. */
   openOwn: (state: SessionState) => ServerSession;
 }
@@ -18,6 +23,8 @@ export interface LeaseOwner {
    * @throws ContextMissingError as long as it is not known
    */
   requireTenant(): Tenant | undefined;
+  /** Whose token came with the request, once it has been taken for the unit's principal. */
+  readonly caller?: Caller | undefined;
   /** The pool's `evictions` when the tenant was admitted: an eviction after it ends the unit of work. */
   readonly evictions: number;
   /** Bounds of every call that names none. */
@@ -71,7 +78,8 @@ export class SessionSlot {
     const { pool } = this.#resources;
     if (this.#session === undefined && this.#changed === undefined && this.#arriving === undefined) {
       const tenant = this.#admitted();
-      if (tenant !== undefined) this.#session = pool.existingShared(tenant);
+      const principal = initialPrincipal(tenant, this.#owner.caller);
+      if (tenant !== undefined) this.#session = pool.existingShared(sharingKey(tenant, principal));
     }
     return this.#session?.isReady === true ? pool.retain(this.#session) : undefined;
   }
@@ -83,7 +91,7 @@ export class SessionSlot {
   async ready(): Promise<ServerSession> {
     const { pool } = this.#resources;
     for (;;) {
-      if (this.#changed?.principal.type === 'nobody') throw signedOut();
+      if ((this.#changed?.principal ?? this.#initialPrincipal()).type === 'nobody') throw signedOut(this.tenant);
       const session = pool.retain(this.#session ?? (await this.arrive()));
       try {
         if (session.isReady) return session;
@@ -111,10 +119,17 @@ export class SessionSlot {
   /** Leaves the shared session, so that the next one is this unit's own. */
   own(): SessionState {
     if (this.#changed !== undefined) return this.#changed;
-    this.#changed = this.stateAs({ type: this.#admitted() === undefined ? 'nobody' : 'tenant' });
+    this.#admitted();
+    this.#changed = this.stateAs(this.#initialPrincipal());
     // Given back before the other is acquired: a unit of work that held one while it waits could wait for itself.
     void this.giveBack();
     return this.#changed;
+  }
+
+  /** What it has is for whom the unit began as; from now on it is its caller's. Variables that were set come along. */
+  becomeCaller(caller: Caller): void {
+    if (this.#changed !== undefined) this.#changed = this.stateAs(caller);
+    void this.giveBack();
   }
 
   /** The state it would have with another principal. */
@@ -152,7 +167,7 @@ export class SessionSlot {
 
   /** Becomes nobody's, at once. */
   async vacate(vacated: () => Promise<void>): Promise<void> {
-    this.#changed = this.stateAs({ type: 'nobody' });
+    this.#changed = this.stateAs(NOBODY);
     const session = this.#session;
     this.#session = undefined;
     await vacated();
@@ -194,13 +209,14 @@ export class SessionSlot {
     const { pool } = this.#resources;
     for (;;) {
       const tenant = this.#admitted();
-      const changed = (this.#changed ??= tenant === undefined ? this.stateAs({ type: 'nobody' }) : undefined);
-      const onWait = (cancel: (error: Error) => void) => (this.#cancelWait = cancel);
+      const principal = this.#initialPrincipal();
+      const changed = (this.#changed ??= principal.type === 'nobody' ? this.stateAs(principal) : undefined);
       try {
         const session = await (changed === undefined
-          ? pool.acquireShared(tenant as Tenant, onWait)
+          ? this.#acquireShared(tenant as Tenant, principal)
           : this.#acquireFor(changed));
-        if (!this.isClosed && this.#changed === changed && this.#session === undefined && this.#isAdmitted()) {
+        const isAsked = this.#changed === changed && this.#initialPrincipal() === principal;
+        if (!this.isClosed && isAsked && this.#session === undefined && this.#isAdmitted()) {
           return (this.#session = session);
         }
         // The unit was changed, evicted, or ended while this one was on its way.
@@ -213,6 +229,15 @@ export class SessionSlot {
     }
   }
 
+  #acquireShared(tenant: Tenant, principal: Principal): ServerSession | Promise<ServerSession> {
+    return this.#request({
+      tenantId: tenant.id,
+      key: sharingKey(tenant, principal),
+      takesShare: principal.type === 'caller',
+      open: () => this.#resources.openShared(tenant, principal),
+    });
+  }
+
   /** A session of this unit's own. One of its own that it has already is succeeded, a shared one is given back first. */
   async #acquireFor(state: SessionState): Promise<ServerSession> {
     const { pool, openOwn } = this.#resources;
@@ -222,18 +247,32 @@ export class SessionSlot {
     if (present?.own === true) return pool.acquireSuccessor(present, open);
     // A unit of work that held one session while it waits for another could wait for itself.
     void this.giveBack();
-    return await pool.acquireOwn(state.tenant?.id, open, (cancel) => (this.#cancelWait = cancel));
+    return await this.#request({ tenantId: state.tenant?.id ?? '', key: undefined, takesShare: true, open });
   }
 
-  /** @throws SessionClosedError when the tenant was evicted since this unit of work began */
+  #request(request: SessionRequest<ServerSession>): ServerSession | Promise<ServerSession> {
+    return this.#resources.pool.acquire(request, (cancel) => (this.#cancelWait = cancel));
+  }
+
+  #initialPrincipal(): Principal {
+    return initialPrincipal(this.#owner.requireTenant(), this.#owner.caller);
+  }
+
+  /**
+   * @throws SessionClosedError when the tenant was evicted since this unit of work began
+   * @throws UnauthenticatedError when its caller has signed out since
+   */
   #admitted(): Tenant | undefined {
     const tenant = this.#owner.requireTenant();
+    if (this.#owner.caller?.isRevoked === true) throw signedOut(tenant);
     if (!this.#isAdmitted()) throw new SessionClosedError(`Tenant "${tenant?.id}" was evicted.`);
     return tenant;
   }
 
   #isAdmitted(): boolean {
+    const { caller, evictions } = this.#owner;
     const tenant = this.#owner.requireTenant();
-    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, this.#owner.evictions);
+    if (caller?.isRevoked === true) return false;
+    return tenant === undefined || !this.#resources.pool.wasEvicted(tenant.id, evictions);
   }
 }

@@ -1,8 +1,9 @@
-import { type BoundQuery, type LiveMessage, SurrealQueryable, type Uuid } from 'surrealdb';
-import { ConnectionLostError, TransactionClosedError } from '../surreal.errors.js';
+import type { BoundQuery, LiveMessage, SurrealQueryable, Uuid } from 'surrealdb';
+import { ConnectionLostError, TransactionClosedError, TransactionUnsupportedError } from '../surreal.errors.js';
 import type { SendOptions } from '../connection/rpc-transport.js';
-import { type Call, type CallOptions, CLEANUP_MILLIS } from './call.js';
-import { QueryConnection, type QueryRoad, type RpcQueryResult } from './query-connection.js';
+import { type Call, type CallOptions, callOptions, CLEANUP_MILLIS } from './call.js';
+import type { QueryRoad, RpcQueryResult } from './query-connection.js';
+import { RoadQueryable } from './queryable.js';
 import type { Dependent, ServerSession } from './server-session.js';
 import type { SessionLease } from './session-lease.js';
 
@@ -30,6 +31,7 @@ export class OpenTransaction implements QueryRoad, Dependent {
 
   static async #begin(lease: SessionLease): Promise<OpenTransaction> {
     return await lease.withSession(async (session, call) => {
+      assertKeepsAuth(lease, session);
       const { id: sessionId, transport } = session;
       const { epoch } = transport;
       const cancel = (id: unknown) =>
@@ -59,6 +61,10 @@ export class OpenTransaction implements QueryRoad, Dependent {
 
   get isClosed(): boolean {
     return this.#isClosed || this.#lease.isClosed || this.#isLost;
+  }
+
+  get strictWrites(): boolean {
+    return this.#lease.strictWrites;
   }
 
   async query(bound: BoundQuery, options?: CallOptions): Promise<RpcQueryResult[]> {
@@ -150,6 +156,25 @@ export class OpenTransaction implements QueryRoad, Dependent {
   }
 }
 
+/** @param version of the server, such as `3.0.2` */
+export function keepsAuthInTransactions(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 3 || (major === 3 && minor >= 1);
+}
+
+/**
+ * On servers before 3.1 `PERMISSIONS … WHERE owner = $auth.id` compares with NONE inside a transaction: a record user could
+ * write what is nobody's, and would not find its own.
+ */
+function assertKeepsAuth(lease: SessionLease, { identity }: ServerSession): void {
+  if (lease.transactionsKeepAuth || identity?.record === undefined) return;
+  throw new TransactionUnsupportedError(
+    'A record user cannot begin a transaction on this server: before SurrealDB 3.1 $auth is NONE inside it, and the ' +
+      'PERMISSIONS that compare with $auth do not hold. Send the whole transaction as the text of one query ' +
+      "(db.query('BEGIN; …; COMMIT'), where $auth is kept), or upgrade the server.",
+  );
+}
+
 /** The bounds of a call, or of tidying up, as plain options, to which others can be added. */
 function bounds(call: Call | undefined): SendOptions {
   if (call === undefined) return { timeoutMillis: CLEANUP_MILLIS };
@@ -157,19 +182,23 @@ function bounds(call: Call | undefined): SendOptions {
 }
 
 /** A transaction that sees its own writes, and that nobody else sees before `commit()`. */
-export class TenantTransaction extends SurrealQueryable {
+export class TenantTransaction extends RoadQueryable {
   readonly #transaction: OpenTransaction;
 
   /** @internal by `TenantSession.begin()` */
   constructor(transaction: OpenTransaction) {
-    // The SDK's own type for its connection is not exported; QueryConnection has what the builders call.
-    super(new QueryConnection(transaction) as never, undefined);
+    super(transaction);
     this.#transaction = transaction;
   }
 
   /** True after `commit()`, `cancel()`, the end of its unit of work, or the loss of its socket. */
   get isClosed(): boolean {
     return this.#transaction.isClosed;
+  }
+
+  /** Its queries with options of their own, as `TenantSession.withOptions()`. */
+  withOptions(options: CallOptions): SurrealQueryable {
+    return new RoadQueryable(this.#transaction, callOptions(options));
   }
 
   /**

@@ -13,7 +13,7 @@ export type TenantStrategyFunction = TenantStrategy['identify'];
 export type TenantStrategyInput = TenantStrategy | TenantStrategyFunction | Type<TenantStrategy>;
 
 /** The parts of an HTTP request that strategies read; Express and Fastify agree in them. */
-interface HttpRequest {
+export interface HttpRequest {
   headers?: Record<string, string | string[] | undefined>;
   hostname?: string;
   params?: Record<string, unknown>;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { inspect } from 'node:util';
+import type { TenantCredentials } from './tenant-credentials.js';
 
 /** One customer of the application: where its data lives and how to get in. */
 export interface Tenant {
@@ -14,42 +15,6 @@ export interface Tenant {
   /** Whatever the application wants to know of its tenant; carried along untouched. */
   metadata?: Record<string, unknown>;
 }
-
-/** How the library signs in as a tenant. */
-export type TenantCredentials = UserCredentials | JwtCredentials;
-
-/** A system user: `DEFINE USER … ON DATABASE PASSWORD …`. A sign-in costs the server 50 to 120 ms (argon2). */
-export interface UserCredentials {
-  type: 'user';
-  username: string;
-  password: string;
-  /**
-   * Where the user is defined; default `database`. Users of a higher level reach more than their tenant's data, and
-   * each of their sessions costs two to four messages more.
-   */
-  level?: 'database' | 'namespace' | 'root';
-}
-
-/**
- * A token that the library mints for `DEFINE ACCESS … ON DATABASE TYPE JWT ALGORITHM … KEY …`: a system user of the
- * given roles, without argon2.
- */
-export interface JwtCredentials {
-  type: 'jwt';
-  /** Name of the access method. */
-  access: string;
-  /** The shared secret for HS256/384/512, else the private key as PKCS #8 PEM. */
-  key: string;
-  /** Must be the one the access method is defined with. Default `HS512`. */
-  algorithm?: JwtAlgorithm;
-  roles: readonly ('Owner' | 'Editor' | 'Viewer')[];
-}
-
-/** The algorithms that SurrealDB verifies. */
-export const JWT_ALGORITHMS = [
-  'HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'EdDSA',
-] as const; // prettier-ignore
-export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
 
 /**
  * A copy of a store's tenant that can be logged: its credentials are there to be read, but neither JSON nor `inspect()`
@@ -82,8 +47,11 @@ class SealedTenant {
 class SealedCredentials {
   constructor(credentials: TenantCredentials) {
     Object.assign(this, credentials, { type: credentials.type });
-    // A list that stays the store's own could be changed under a session that was made by it.
-    if (credentials.type === 'jwt') Object.assign(this, { roles: Object.freeze([...credentials.roles]) });
+    // What stays the store's own could be changed under a session that was made by it.
+    if (credentials.type === 'jwt') {
+      const { roles, key } = credentials;
+      Object.assign(this, { roles: Object.freeze([...roles]), key: Object.freeze(typeof key === 'string' ? key : { ...key }) });
+    }
     Object.freeze(this);
   }
 

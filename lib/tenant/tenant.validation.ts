@@ -1,5 +1,6 @@
 import { TenantInvalidError, TenantSigninFailedError } from '../surreal.errors.js';
-import { JWT_ALGORITHMS, type Tenant } from './tenant.js';
+import type { Tenant } from './tenant.js';
+import { JWT_ALGORITHMS, jwtAlgorithm, type JwtCredentials, type JwtKey, SYSTEM_ROLES } from './tenant-credentials.js';
 
 /**
  * The form of a tenant identifier: letters, digits, `_`, `-`, `.`, not starting with a sign, without `..`, 63 characters
@@ -50,29 +51,67 @@ export function tenantProblem(tenant: Tenant): string | undefined {
 
 function credentialsProblem(credentials: Tenant['credentials']): string | undefined {
   const values = (credentials ?? {}) as unknown as Record<string, unknown>;
-  const missing = (...names: string[]) => names.find((name) => typeof values[name] !== 'string' || values[name] === '');
-  switch (values.type) {
-    case 'user': {
-      const name = missing('username', 'password');
-      if (name !== undefined) return `"credentials.${name}" must be a non-empty string.`;
-      const levels = [undefined, 'database', 'namespace', 'root'];
-      return levels.includes(values.level as undefined)
-        ? undefined
-        : '"credentials.level" must be database, namespace or root.';
-    }
-    case 'jwt': {
-      const name = missing('access', 'key');
-      if (name !== undefined) return `"credentials.${name}" must be a non-empty string.`;
-      if (!Array.isArray(values.roles) || values.roles.length === 0)
-        return '"credentials.roles" must list at least one role.';
-      if (!values.roles.every((role) => ['Owner', 'Editor', 'Viewer'].includes(role as string))) {
-        return '"credentials.roles" may hold Owner, Editor and Viewer only.';
-      }
-      return values.algorithm === undefined || JWT_ALGORITHMS.some((known) => known === values.algorithm)
-        ? undefined
-        : `"credentials.algorithm" must be one of ${JWT_ALGORITHMS.join(', ')}.`;
-    }
-    default:
-      return '"credentials.type" must be "user" or "jwt".';
+  if ('scope' in values || 'SC' in values) {
+    return '"credentials" has a scope of SurrealDB 1. Those are record access methods now (DEFINE ACCESS … TYPE RECORD), and for end users: see TenantAuth.';
   }
+  switch (values.type) {
+    case 'user':
+      return missingText(values, 'username', 'password') ?? levelProblem(values.level);
+    case 'jwt':
+      return missingText(values, 'access') ?? keyProblem(values) ?? rolesProblem(values.roles);
+    case 'token':
+      return typeof values.token === 'function'
+        ? undefined
+        : missingText(values, 'token')?.replace('string', 'string or a function');
+    case 'bearer':
+      return missingText(values, 'access', 'key');
+    case 'none':
+      return undefined;
+    default:
+      return '"credentials.type" must be "user", "jwt", "token", "bearer" or "none".';
+  }
+}
+
+function missingText(values: Record<string, unknown>, ...names: string[]): string | undefined {
+  const name = names.find((one) => typeof values[one] !== 'string' || values[one] === '');
+  return name === undefined ? undefined : `"credentials.${name}" must be a non-empty string.`;
+}
+
+function levelProblem(level: unknown): string | undefined {
+  const isKnown = [undefined, 'database', 'namespace', 'root'].includes(level as undefined);
+  return isKnown ? undefined : '"credentials.level" must be database, namespace or root.';
+}
+
+function rolesProblem(roles: unknown): string | undefined {
+  if (!Array.isArray(roles) || roles.length === 0) return '"credentials.roles" must list at least one role.';
+  return roles.every((role) => SYSTEM_ROLES.some((known) => known === role))
+    ? undefined
+    : '"credentials.roles" may hold Owner, Editor and Viewer only.';
+}
+
+function keyProblem(credentials: Record<string, unknown>): string | undefined {
+  const { key, keyId } = credentials;
+  const isText = typeof key === 'string' && key !== '';
+  if (!isText && (typeof key !== 'object' || key === null)) {
+    return '"credentials.key" must be a non-empty string or a JSON Web Key.';
+  }
+  const algorithm = jwtAlgorithm(credentials as unknown as JwtCredentials);
+  if (!JWT_ALGORITHMS.some((known) => known === algorithm)) {
+    return `"credentials.algorithm" must be one of ${JWT_ALGORITHMS.join(', ')}.`;
+  }
+  if (keyId !== undefined && (typeof keyId !== 'string' || keyId === '')) {
+    return '"credentials.keyId" must be a non-empty string.';
+  }
+  return isText ? undefined : jwkProblem(key as JwtKey, algorithm);
+}
+
+function jwkProblem(key: JwtKey, algorithm: string): string | undefined {
+  const isSecret = algorithm.startsWith('HS');
+  const member = isSecret ? 'k' : 'd';
+  if (typeof key.kty !== 'string' || (key.kty === 'oct') !== isSecret || typeof key[member] !== 'string') {
+    return `"credentials.key" is no JSON Web Key that can sign with ${algorithm}: its "${member}" is missing.`;
+  }
+  return (key.alg ?? algorithm) === algorithm
+    ? undefined
+    : '"credentials.algorithm" is not the algorithm ("alg") of "credentials.key".';
 }

@@ -33,7 +33,7 @@ describe('the token of a tenant', () => {
     const times = { requestTimeoutMillis: 5_000, pingIntervalMillis: 5_000, reconnect: {} };
     const transport = new SocketTransport({ urls: [new URL(database.url)], ...times });
     const signins = SigninChannel.onSocket(transport);
-    const tokens = new TokenSource(signins);
+    const tokens = new TokenSource(signins, 5_000);
     const ask = async () => {
       const got = await Promise.all(Array.from({ length: 50 }, () => tokens.get(tenant)));
       expect(new Set(got).size).toBe(1);

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { Tenant } from 'nestjs-surreal';
 import { SigninChannel } from '../../lib/connection/signin-channel.js';
 import { SocketTransport } from '../../lib/connection/socket-transport.js';
-import { obtainToken } from '../../lib/session/credentials.js';
+import { obtainToken, type TokenisedCredentials } from '../../lib/session/credentials.js';
 import { SessionSockets } from '../../lib/connection/session-sockets.js';
 import { CallStatistics } from '../../lib/session/call-statistics.js';
 import { SessionHandle } from '../../lib/session/session-handle.js';
@@ -49,8 +49,9 @@ describe('ServerSession', () => {
     const transport = new SocketTransport({ urls: [new URL(database.url)], ...times });
     open.push(transport);
     const sockets = new SessionSockets([transport], LIMITS);
-    const tokens = new TokenSource(SigninChannel.onSocket(transport));
-    return { transport, sockets, tokens, prepareTimeoutMillis: 5_000, maxLifetimeMillis: 60_000 };
+    const tokens = new TokenSource(SigninChannel.onSocket(transport), 5_000);
+    const limits = { prepareTimeoutMillis: 5_000, maxLifetimeMillis: 60_000, recheckMillis: 60_000 };
+    return { transport, sockets, tokens, ...limits, recordExists: () => Promise.resolve(false) };
   };
 
   /** Gives every tenant the token of another one, as a confused store, cache or signing service would. */
@@ -59,12 +60,13 @@ describe('ServerSession', () => {
       private readonly signins: SigninChannel,
       private readonly wrong: Tenant,
     ) {
-      super(signins);
+      super(signins, 5_000);
     }
 
     override async get(): Promise<SessionToken> {
-      const value = await obtainToken(this.wrong, this.signins);
-      return { value, expiresAt: Infinity, renewAt: Infinity, verified: false };
+      const credentials = this.wrong.credentials as TokenisedCredentials;
+      const value = await obtainToken(this.wrong, credentials, this.signins, 5_000);
+      return { value, expiresAt: Infinity, renewAt: Infinity, verified: undefined };
     }
   }
 
@@ -130,11 +132,13 @@ describe('ServerSession', () => {
 
   it('R1: one that the server has forgotten is attached anew and signed in, not used as anonymous', async () => {
     const resources = connect();
-    const pool = new SessionPool(LIMITS, (tenant) => new ServerSession(resources, stateOf(tenant), false));
+    const pool = new SessionPool<ServerSession>(LIMITS);
+    const openShared = (tenant: Tenant) => new ServerSession(resources, stateOf(tenant), false);
     const openOwn = (state: SessionState) => new ServerSession(resources, state, true);
     const logins = SigninChannel.onSocket(resources.transport);
     const statistics = new CallStatistics();
-    const all = { ...resources, pool, openOwn, logins, requestTimeoutMillis: 5_000, statistics };
+    const settings = { requestTimeoutMillis: 5_000, strictWrites: false, transactionsKeepAuth: false };
+    const all = { ...resources, ...settings, pool, openShared, openOwn, logins, statistics };
     const owner = { requireTenant: () => acme, evictions: 0, options: undefined, origin: undefined };
     const handle = new SessionHandle(all, owner);
     await handle.set('color', 'red');

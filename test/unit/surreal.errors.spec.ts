@@ -37,6 +37,7 @@ describe('errors', () => {
       'TENANT_SUSPENDED 403 TenantSuspendedError',
       'TRANSACTION_CLOSED 500 TransactionClosedError',
       'TRANSACTION_CONFLICT 409 TransactionConflictError',
+      'TRANSACTION_UNSUPPORTED 500 TransactionUnsupportedError',
       'UNAUTHENTICATED 401 UnauthenticatedError',
     ]);
   });

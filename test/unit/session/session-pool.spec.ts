@@ -13,6 +13,8 @@ class FakeSession implements PoolableSession {
   constructor(
     readonly tenant: Tenant | undefined,
     readonly own: boolean,
+    readonly key = own ? undefined : tenant?.id,
+    readonly takesShare = own,
   ) {}
 
   renew(): void {}
@@ -45,10 +47,18 @@ describe('SessionPool', () => {
       acquireTimeoutMillis: 100,
       ...options,
     };
-    pool = new SessionPool(limits, (of) => new FakeSession(of, false));
+    pool = new SessionPool(limits);
   };
 
-  const acquireOwn = (of: Tenant) => pool.acquireOwn(of.id, () => new FakeSession(of, true));
+  const acquireOwn = (of: Tenant) =>
+    pool.acquire({ tenantId: of.id, key: undefined, takesShare: true, open: () => new FakeSession(of, true) });
+  const acquireShared = (of: Tenant) =>
+    pool.acquire({ tenantId: of.id, key: of.id, takesShare: false, open: () => new FakeSession(of, false) });
+  /** The session of one of a tenant's callers. */
+  const acquireOf = (of: Tenant, caller: string) => {
+    const open = () => new FakeSession(of, false, caller, true);
+    return pool.acquire({ tenantId: of.id, key: caller, takesShare: true, open });
+  };
 
   beforeEach(() => {
     make();
@@ -60,9 +70,9 @@ describe('SessionPool', () => {
 
   it('gives units of work of one principal one session, and others another', async () => {
     const [first, second, other] = [
-      await pool.acquireShared(a),
-      await pool.acquireShared(a),
-      await pool.acquireShared(b),
+      await acquireShared(a),
+      await acquireShared(a),
+      await acquireShared(b),
     ];
     expect(first).toBe(second);
     expect(other).not.toBe(first);
@@ -81,14 +91,14 @@ describe('SessionPool', () => {
   });
 
   it('closes the idle session that was used longest ago to make room, and none in use ever', async () => {
-    const first = await pool.acquireShared(a);
-    const second = await pool.acquireShared(b);
+    const first = await acquireShared(a);
+    const second = await acquireShared(b);
     void pool.release(second);
     void pool.release(first);
-    await pool.acquireShared(c);
+    await acquireShared(c);
     expect([first.closedBecause, second.closedBecause]).toEqual([undefined, expect.stringMatching(/made room/)]);
-    await pool.acquireShared(a);
-    await expect(Promise.resolve(pool.acquireShared(b))).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' });
+    await acquireShared(a);
+    await expect(Promise.resolve(acquireShared(b))).rejects.toMatchObject({ code: 'POOL_EXHAUSTED' });
   });
 
   it('R5: says POOL_EXHAUSTED after acquireTimeoutMillis, and how to mend it', async () => {
@@ -158,7 +168,7 @@ describe('SessionPool', () => {
     make({ max: 2, maxOwnPerTenant: 1, acquireTimeoutMillis: 5_000 });
     const [first, other] = [await acquireOwn(a), await acquireOwn(c)];
     const own = acquireOwn(a);
-    const shared = Promise.all([pool.acquireShared(a), pool.acquireShared(a)]);
+    const shared = Promise.all([acquireShared(a), acquireShared(a)]);
     await pool.release(other);
     for (const session of await shared) void pool.release(session);
     await pool.release(first);
@@ -171,7 +181,7 @@ describe('SessionPool', () => {
     const timeouts = jest.spyOn(globalThis, 'setTimeout');
     make({ idleTimeoutMillis: 40, max: 1_000 });
     const sessions = await Promise.all(
-      Array.from({ length: 100 }, async (_, index) => pool.acquireShared(tenant(`t${index}`))),
+      Array.from({ length: 100 }, async (_, index) => acquireShared(tenant(`t${index}`))),
     );
     expect([intervals.mock.calls.length, timeouts.mock.calls.length]).toEqual([1, 0]);
     for (const session of sessions.slice(1)) void pool.release(session);
@@ -182,9 +192,9 @@ describe('SessionPool', () => {
 
   it('gives no new users to a session older than maxLifetimeMillis, and closes it when the last one leaves', async () => {
     make({ maxLifetimeMillis: 20 });
-    const old = await pool.acquireShared(a);
+    const old = await acquireShared(a);
     await sleep(30);
-    const fresh = await pool.acquireShared(a);
+    const fresh = await acquireShared(a);
     expect(fresh).not.toBe(old);
     expect(old.closedBecause).toBeUndefined();
     await pool.release(old);
@@ -193,7 +203,7 @@ describe('SessionPool', () => {
 
   it('evicts the sessions of one tenant, in use or not', async () => {
     make({ max: 10 });
-    const [shared, own, other] = [await pool.acquireShared(a), await acquireOwn(a), await pool.acquireShared(b)];
+    const [shared, own, other] = [await acquireShared(a), await acquireOwn(a), await acquireShared(b)];
     await pool.evict('a');
     expect([shared, own, other].map(({ closedBecause }) => closedBecause)).toEqual([
       'Tenant "a" was evicted.',
@@ -202,7 +212,7 @@ describe('SessionPool', () => {
     ]);
     void pool.release(shared);
     void pool.release(own);
-    expect(await pool.acquireShared(a)).not.toBe(shared);
+    expect(await acquireShared(a)).not.toBe(shared);
   });
 
   it('refuses everything after close(), also those who wait', async () => {
@@ -213,6 +223,38 @@ describe('SessionPool', () => {
     await pool.close();
     expect(held.closedBecause).toMatch(/shutting down/);
     await expect(waiting).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
-    await expect(Promise.resolve(pool.acquireShared(a))).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+    await expect(Promise.resolve(acquireShared(a))).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+  });
+
+  it("R6: a tenant's callers take from its share, of which idle ones give way, and other tenants keep theirs", async () => {
+    make({ max: 10, maxOwnPerTenant: 2 });
+    const first = await acquireOf(a, 'caller 1');
+    const second = await acquireOf(a, 'caller 2');
+    expect(await acquireOf(a, 'caller 2')).toBe(second);
+    await expect(Promise.resolve(acquireOf(a, 'caller 3'))).rejects.toMatchObject({
+      code: 'POOL_EXHAUSTED',
+      limit: 'sessions.maxOwnPerTenant',
+    });
+    await acquireOf(b, 'caller of b');
+    await acquireShared(a);
+    void pool.release(first);
+    const third = await acquireOf(a, 'caller 3');
+    expect(first.closedBecause).toMatch(/made room/);
+    expect(second.closedBecause).toBeUndefined();
+    // Whoever waits for a share gets it from one that becomes idle.
+    const waiting = Promise.resolve(acquireOf(a, 'caller 4'));
+    void pool.release(third);
+    await waiting;
+    expect(third.closedBecause).toMatch(/made room/);
+  });
+
+  it('gives nobody a session that was retired, and closes it with its last use', async () => {
+    const first = await acquireOf(a, 'caller');
+    first.retired = true;
+    const second = await acquireOf(a, 'caller');
+    expect(second).not.toBe(first);
+    await pool.release(first);
+    expect(first.closedBecause).toMatch(/released/);
+    expect(await acquireOf(a, 'caller')).toBe(second);
   });
 });

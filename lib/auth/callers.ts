@@ -1,0 +1,81 @@
+import type { RecordId } from 'surrealdb';
+import { Caller } from '../session/caller.js';
+import type { ServerSession } from '../session/server-session.js';
+import type { SessionPool } from '../session/session-pool.js';
+import { UnauthenticatedError } from '../surreal.errors.js';
+import type { RecordUsersOptions, TokenRevocations } from '../surreal.options.js';
+import { isPromiseLike } from '../tenant/tenant-resolver.js';
+import type { Tenant } from '../tenant/tenant.js';
+import { RevokedTokens } from './revoked-tokens.js';
+
+/** The callers of all tenants: whose token is whose, and who has signed out. */
+export class Callers {
+  readonly #pool: SessionPool<ServerSession>;
+  /** Those who signed out here, whatever the shared ones say or how long they take to say it. */
+  readonly #revoked = new RevokedTokens();
+  readonly #shared: TokenRevocations | undefined;
+
+  constructor(pool: SessionPool<ServerSession>, { revocations }: Pick<RecordUsersOptions, 'revocations'>) {
+    this.#pool = pool;
+    this.#shared = revocations;
+  }
+
+  /**
+   * The caller behind a token; the database is not asked.
+   * @throws UnauthenticatedError when it is malformed, has ended, or its bearer has signed out
+   * @throws TenantMismatchError when it says that it leads elsewhere
+   */
+  find(tenant: Tenant, token: string): Caller | Promise<Caller> {
+    const key = Caller.keyOf(tenant, token);
+    // The session that others with the same token have knows what the token says.
+    const known = this.#pool.peek(key)?.state.principal;
+    const caller = known?.type === 'caller' ? known : new Caller(tenant, token, key, this.#revoked);
+    caller.assertValid();
+    const isRevoked = this.#shared?.has(key) ?? false;
+    if (isPromiseLike(isRevoked)) return isRevoked.then((revoked) => this.#admit(caller, revoked));
+    return this.#admit(caller, isRevoked);
+  }
+
+  /**
+   * Nothing runs in its name from now on, and its token is refused, in all processes that share the revocations. Its
+   * sessions here are closed.
+   */
+  async revoke(caller: Caller): Promise<void> {
+    this.#revoked.add(caller.key, caller.expiresAt);
+    await Promise.all([this.#shared?.add(caller.key, caller.expiresAt), this.#close(caller.key)]);
+  }
+
+  isRevoked(key: string): boolean {
+    return this.#revoked.has(key);
+  }
+
+  /** Closes the sessions of a user, whatever tokens they were signed in with. */
+  async closeUser(tenantId: string, user: RecordId): Promise<void> {
+    const isOf = ({ tenant, identity }: ServerSession) =>
+      tenant?.id === tenantId && identity?.record !== undefined && String(identity.record) === String(user);
+    await this.#pool.closeWhere(isOf, 'The sessions of this user were closed.');
+  }
+
+  async #close(key: string): Promise<void> {
+    const isOf = ({ state: { principal } }: ServerSession) => principal.type === 'caller' && principal.key === key;
+    await this.#pool.closeWhere(isOf, 'The user has signed out.');
+  }
+
+  #admit(caller: Caller, isRevoked: boolean): Caller {
+    // Signed out by another process.
+    if (isRevoked && !caller.isRevoked) {
+      this.#revoked.add(caller.key, caller.expiresAt);
+      void this.#close(caller.key);
+    }
+    caller.assertValid();
+    return caller;
+  }
+}
+
+/** What a request without a token is told. */
+export function missingToken(): UnauthenticatedError {
+  return new UnauthenticatedError(
+    'The request has no bearer token. Send Authorization: Bearer …, or mark the handler with @SkipRecordUser() when it is for ' +
+      'everybody.',
+  );
+}
