@@ -31,7 +31,7 @@ export class Callers {
     const known = this.#pool.peek(key)?.state.principal;
     const caller = known?.type === 'caller' ? known : new Caller(tenant, token, key, this.#revoked);
     caller.assertValid();
-    const isRevoked = this.#shared?.has(key) ?? false;
+    const isRevoked = this.#shared?.has(caller.revocationId) ?? false;
     if (isPromiseLike(isRevoked)) return isRevoked.then((revoked) => this.#admit(caller, revoked));
     return this.#admit(caller, isRevoked);
   }
@@ -41,12 +41,15 @@ export class Callers {
    * sessions here are closed.
    */
   async revoke(caller: Caller): Promise<void> {
-    this.#revoked.add(caller.key, caller.expiresAt);
-    await Promise.all([this.#shared?.add(caller.key, caller.expiresAt), this.#close(caller.key)]);
+    const { revocationId, expiresAt } = caller;
+    this.#revoked.add(revocationId, expiresAt);
+    await Promise.all([this.#shared?.add(revocationId, expiresAt), this.#close(caller)]);
   }
 
-  isRevoked(key: string): boolean {
-    return this.#revoked.has(key);
+  /** Whether a token's bearer has signed out, or another token's that says the same. */
+  async isRevoked(tenant: Tenant, token: string): Promise<boolean> {
+    const id = Caller.revocationIdOf(tenant, token);
+    return this.#revoked.has(id) || (await this.#shared?.has(id)) === true;
   }
 
   /** Closes the sessions of a user, whatever tokens they were signed in with. */
@@ -56,16 +59,17 @@ export class Callers {
     await this.#pool.closeWhere(isOf, 'The sessions of this user were closed.');
   }
 
-  async #close(key: string): Promise<void> {
-    const isOf = ({ state: { principal } }: ServerSession) => principal.type === 'caller' && principal.key === key;
+  async #close({ revocationId }: Caller): Promise<void> {
+    const isOf = ({ state: { principal } }: ServerSession) =>
+      principal.type === 'caller' && principal.revocationId === revocationId;
     await this.#pool.closeWhere(isOf, 'The user has signed out.');
   }
 
   #admit(caller: Caller, isRevoked: boolean): Caller {
     // Signed out by another process.
     if (isRevoked && !caller.isRevoked) {
-      this.#revoked.add(caller.key, caller.expiresAt);
-      void this.#close(caller.key);
+      this.#revoked.add(caller.revocationId, caller.expiresAt);
+      void this.#close(caller);
     }
     caller.assertValid();
     return caller;

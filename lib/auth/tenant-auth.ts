@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { RecordId, Tokens } from 'surrealdb';
 import type { UnitOfWork } from '../context/unit-of-work.js';
-import { Caller } from '../session/caller.js';
 import { assertPresentForm } from '../session/rpc-auth.js';
 import { refusedSignin } from '../session/signin-errors.js';
 import { readTokenClaims } from '../session/token-claims.js';
@@ -61,7 +60,7 @@ export class TenantAuth {
     const unit = this.#unit();
     const tenant = unit.requireTenant();
     assertOfTenant(tenant, access);
-    if (this.#resources.callers.isRevoked(Caller.keyOf(tenant, access))) {
+    if (await this.#resources.callers.isRevoked(tenant, access)) {
       throw new UnauthenticatedError('The bearer of these tokens has signed out.');
     }
     const renewed = await unit.session.ask('refresh', { access, refresh }, refusedSignin);

@@ -5,7 +5,7 @@ import type { Tenant } from '../tenant/tenant.js';
 import { readTokenClaims } from './token-claims.js';
 
 interface Revoked {
-  has(key: string): boolean;
+  has(id: string): boolean;
 }
 
 /**
@@ -16,6 +16,8 @@ export class Caller {
   readonly type = 'caller';
   /** Names the token in the pool of its tenant, and tells nothing of it. */
   readonly key: string;
+  /** Names what the token says, however it is signed, among those that were signed out. */
+  readonly revocationId: string;
   /** When the token ends, in milliseconds since 1970. */
   readonly expiresAt: number;
   readonly #token: string;
@@ -23,15 +25,21 @@ export class Caller {
 
   /** What {@link Caller.key} is of a token. */
   static keyOf(tenant: Tenant, token: string): string {
-    // With the place: a tenant that has moved must not be served from a look at where it was.
-    const place = JSON.stringify([tenant.namespace, tenant.database]);
-    return `${tenant.id}\u0000${createHash('sha256').update(place).update(token).digest('base64url')}`;
+    return digest(tenant, token);
+  }
+
+  /**
+   * What {@link Caller.revocationId} is of a token: of what was signed, without the signature. To one that everybody has
+   * seen another that holds as well can be made (of ECDSA signatures without the key), which is not to come in after a logout.
+   */
+  static revocationIdOf(tenant: Tenant, token: string): string {
+    return digest(tenant, token.slice(0, token.lastIndexOf('.')));
   }
 
   /**
    * Looks at what the token says, and asks nobody.
    * @param key what `keyOf` answers
-   * @param revoked knows, by their keys, the tokens whose bearers have signed out
+   * @param revoked knows, by their revocation ids, the tokens whose bearers have signed out
    * @throws UnauthenticatedError when it is malformed
    * @throws TenantMismatchError when it says that it leads elsewhere
    */
@@ -46,6 +54,7 @@ export class Caller {
       );
     }
     this.key = key;
+    this.revocationId = Caller.revocationIdOf(tenant, token);
     this.expiresAt = expiresAt;
     this.#token = token;
     this.#revoked = revoked;
@@ -53,7 +62,7 @@ export class Caller {
 
   /** Whether its bearer has signed out: nothing runs in its name from then on. */
   get isRevoked(): boolean {
-    return this.#revoked.has(this.key);
+    return this.#revoked.has(this.revocationId);
   }
 
   get token(): string {
@@ -73,4 +82,10 @@ export class Caller {
   [inspect.custom](): string {
     return 'Caller [redacted]';
   }
+}
+
+function digest({ id, namespace, database }: Tenant, text: string): string {
+  // With the place: a tenant that has moved must not be served from a look at where it was.
+  const hash = createHash('sha256').update(JSON.stringify([namespace, database])).update(text);
+  return `${id}\u0000${hash.digest('base64url')}`;
 }
