@@ -114,7 +114,7 @@ export default defineConfig(
     rules: {
       'jest/expect-expect': [
         'error',
-        { assertFunctionNames: ['expect', 'expect*', 'fc.assert', 'until', '**.expect'] },
+        { assertFunctionNames: ['expect', 'expect*', 'fc.assert', 'until', 'rejection', '**.expect'] },
       ],
       // It wants `await` on the spot, but a rejection is often expected first and provoked then. What it is for is held by
       // no-floating-promises and by the selector below.
@@ -172,11 +172,16 @@ function layeringRules() {
     }),
     layer('testing', 'lib/testing/**/*.ts', only(['./*', '../surreal.errors.js'])),
     layer('top files', 'lib/*.ts', only(['./surreal.errors.js', './surreal.options.js'])),
-    layer('options', 'lib/surreal.options.ts', only(['./surreal.errors.js', './option-checks.js', './connection/*', './tenant/*']), {
-      regex: '^\\./(?:connection|tenant)/',
-      allowTypeImports: true,
-      message: 'surreal.options.ts may import types from connection/ and tenant/, but no values.',
-    }),
+    layer(
+      'options',
+      'lib/surreal.options.ts',
+      only(['./surreal.errors.js', './option-checks.js', './connection/*', './tenant/*']),
+      {
+        regex: '^\\./(?:connection|tenant)/',
+        allowTypeImports: true,
+        message: 'surreal.options.ts may import types from connection/ and tenant/, but no values.',
+      },
+    ),
     layer('module', 'lib/surreal.module.ts', only(['./surreal.*', ...everyFolder()])),
     layer('index', 'lib/index.ts', only(['./surreal.*', ...everyFolder()])),
   ];

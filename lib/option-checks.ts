@@ -23,7 +23,7 @@ export const isAuthentication: Check = (value) => {
   const { username, password } = (value ?? {}) as Record<string, unknown>;
   return isText(username) === undefined && isText(password) === undefined ? undefined : '{ username, password }';
 };
-export const isStrategies: Check = (value) => {
+const isStrategies: Check = (value) => {
   const isStrategy = (one: unknown) =>
     typeof one === 'function' || typeof (one as { identify?: unknown })?.identify === 'function';
   const isList = Array.isArray(value) && value.length > 0 && value.every(isStrategy);
@@ -37,7 +37,7 @@ export const isRevocations: Check = (value) => {
   const { add, has } = (value ?? {}) as Record<string, unknown>;
   return typeof add === 'function' && typeof has === 'function' ? undefined : 'an object with add() and has()';
 };
-export const isStore: Check = (value) =>
+const isStore: Check = (value) =>
   ['function', 'string', 'symbol'].includes(typeof value) ||
   typeof (value as { findByIdentifier?: unknown } | null)?.findByIdentifier === 'function'
     ? undefined
@@ -62,4 +62,38 @@ export function assertKeys(prefix: string, options: object, checks: Record<strin
     const expected = value === undefined ? undefined : check(value);
     if (expected !== undefined) throw new InvalidOptionsError(`Option "${prefix}${key}" must be ${expected}.`);
   }
+}
+
+const MISSING = {
+  strategies: "Say how to find a request's tenant, such as [fromHeader('x-tenant-id')].",
+  store: 'Say who knows the tenants, such as new InMemoryTenantStore([…]).',
+};
+
+/** @throws InvalidOptionsError naming the option of `tenants` that is missing, unknown or of the wrong form */
+export function assertTenants(tenants: { cache?: unknown; strategies?: unknown; store?: unknown }): void {
+  assertKeys('tenants.', tenants, {
+    strategies: isStrategies,
+    store: isStore,
+    crossCheck: isBoolean,
+    cache: (value) =>
+      typeof value === 'boolean' || isObject(value) === undefined ? undefined : 'true, false or an object',
+  });
+  for (const name of ['strategies', 'store'] as const) {
+    if (tenants[name] === undefined)
+      throw new InvalidOptionsError(`Option "tenants.${name}" is missing. ${MISSING[name]}`);
+  }
+  const { cache } = tenants;
+  if (typeof cache === 'object' && cache !== null) {
+    assertKeys('tenants.cache.', cache, { ttlMillis: isDuration, negativeTtlMillis: isDuration, max: isCount });
+  }
+}
+
+/** @throws InvalidOptionsError for what SurrealDB 1 had in the place of `access` */
+export function assertNoScope(recordUsers: object): void {
+  const legacy = ['scope', 'SC', 'sc'].find((name) => Object.hasOwn(recordUsers, name));
+  if (legacy === undefined) return;
+  throw new InvalidOptionsError(
+    `Option "recordUsers.${legacy}": a scope of SurrealDB 1 is a record access method now (DEFINE ACCESS account ON DATABASE ` +
+      "TYPE RECORD …). Give its name: access: ['account'].",
+  );
 }

@@ -1,7 +1,9 @@
 import type { InjectionToken, Type } from '@nestjs/common';
 import {
   assertKeys,
+  assertNoScope,
   assertObject,
+  assertTenants,
   isAuthentication,
   isBoolean,
   isCount,
@@ -9,8 +11,6 @@ import {
   isNames,
   isObject,
   isRevocations,
-  isStore,
-  isStrategies,
   isSwitch,
   isText,
   isUrl,
@@ -268,39 +268,7 @@ export function resolveOptions(options: SurrealModuleOptions): ResolvedOptions {
   };
 }
 
-/** What SurrealDB 1 called so is named by `access`. */
-function assertNoScope(recordUsers: object): void {
-  const legacy = ['scope', 'SC', 'sc'].find((name) => Object.hasOwn(recordUsers, name));
-  if (legacy === undefined) return;
-  throw new InvalidOptionsError(
-    `Option "recordUsers.${legacy}": a scope of SurrealDB 1 is a record access method now (DEFINE ACCESS account ON DATABASE ` +
-      "TYPE RECORD …). Give its name: access: ['account'].",
-  );
-}
-
 /** Without the keys whose value is undefined: an option that is given as undefined is not given. */
 function defined<Options extends object>(options: Options | undefined): Options {
   return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Options;
-}
-
-const MISSING = {
-  strategies: "Say how to find a request's tenant, such as [fromHeader('x-tenant-id')].",
-  store: 'Say who knows the tenants, such as new InMemoryTenantStore([…]).',
-};
-
-function assertTenants(tenants: TenantsOptions): void {
-  assertKeys('tenants.', tenants, {
-    strategies: isStrategies,
-    store: isStore,
-    crossCheck: isBoolean,
-    cache: (value) =>
-      typeof value === 'boolean' || isObject(value) === undefined ? undefined : 'true, false or an object',
-  });
-  for (const name of ['strategies', 'store'] as const) {
-    if (tenants[name] === undefined)
-      throw new InvalidOptionsError(`Option "tenants.${name}" is missing. ${MISSING[name]}`);
-  }
-  if (typeof tenants.cache === 'object') {
-    assertKeys('tenants.cache.', tenants.cache, { ttlMillis: isDuration, negativeTtlMillis: isDuration, max: isCount });
-  }
 }

@@ -4,7 +4,12 @@ import type { UnitOfWork } from '../context/unit-of-work.js';
 import { assertPresentForm } from '../session/rpc-auth.js';
 import { refusedSignin } from '../session/signin-errors.js';
 import { readTokenClaims } from '../session/token-claims.js';
-import { ContextMissingError, InvalidOptionsError, TenantMismatchError, UnauthenticatedError } from '../surreal.errors.js';
+import {
+  ContextMissingError,
+  InvalidOptionsError,
+  TenantMismatchError,
+  UnauthenticatedError,
+} from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import { AUTH_RESOURCES, type AuthResources } from './auth-resources.js';
 
@@ -78,7 +83,9 @@ export class TenantAuth {
   async invalidate({ refresh }: { refresh?: string | undefined } = {}): Promise<void> {
     const { caller, session } = this.#unit();
     if (caller === undefined) {
-      throw new ContextMissingError('Nobody is signed in here that could be signed out: put RecordUserGuard on the handler.');
+      throw new ContextMissingError(
+        'Nobody is signed in here that could be signed out: put RecordUserGuard on the handler.',
+      );
     }
     await this.#resources.callers.revoke(caller);
     if (refresh === undefined) return;
@@ -97,7 +104,11 @@ export class TenantAuth {
     await this.#resources.callers.closeUser(id, user);
   }
 
-  async #enter(method: 'signin' | 'signup', variables: Record<string, unknown>, options: AccessOptions): Promise<Tokens> {
+  async #enter(
+    method: 'signin' | 'signup',
+    variables: Record<string, unknown>,
+    options: AccessOptions,
+  ): Promise<Tokens> {
     const { access } = this.#checked(options);
     const unit = this.#unit();
     const tokens = await unit.session.askForTokens(method, { access, variables });

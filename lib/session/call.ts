@@ -24,7 +24,9 @@ export function callOptions(options: CallOptions | undefined): CallOptions | und
   const { requestTimeoutMillis, signal, strictWrites, ...unknown } = options;
   const [name] = Object.keys(unknown);
   if (name !== undefined) {
-    throw new InvalidOptionsError(`"${name}" is no option of a call. Known are: requestTimeoutMillis, signal, strictWrites.`);
+    throw new InvalidOptionsError(
+      `"${name}" is no option of a call. Known are: requestTimeoutMillis, signal, strictWrites.`,
+    );
   }
   const isDuration =
     typeof requestTimeoutMillis === 'number' && requestTimeoutMillis > 0 && requestTimeoutMillis < 2 ** 31;

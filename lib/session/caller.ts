@@ -86,6 +86,8 @@ export class Caller {
 
 function digest({ id, namespace, database }: Tenant, text: string): string {
   // With the place: a tenant that has moved must not be served from a look at where it was.
-  const hash = createHash('sha256').update(JSON.stringify([namespace, database])).update(text);
+  const hash = createHash('sha256')
+    .update(JSON.stringify([namespace, database]))
+    .update(text);
   return `${id}\u0000${hash.digest('base64url')}`;
 }

@@ -6,7 +6,7 @@ import { type Backoff, backoffDelay } from '../connection/backoff.js';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import { describeCause } from '../connection/socket-transport.js';
 import { SurrealModuleError } from '../surreal.errors.js';
-import { CLEANUP_MILLIS } from './call.js';
+import { type Call, CLEANUP_MILLIS } from './call.js';
 import type { RpcQueryResult } from './query-connection.js';
 import type { Dependent, ServerSession } from './server-session.js';
 
@@ -102,11 +102,29 @@ export class LiveSubscriptions {
     this.#adopt = adopt;
   }
 
+  /** Sends a query that may start or end live queries. */
+  async run(
+    session: ServerSession,
+    call: Call,
+    bound: Pick<BoundQuery, 'query' | 'bindings'>,
+  ): Promise<RpcQueryResult[]> {
+    const { id, transport } = session;
+    const killed = this.#killEnded(bound);
+    if (killed !== undefined) return [killed];
+    const track = (results: RpcQueryResult[]) => this.#track(session, id, bound, results);
+    // What an answer that comes too late says it started has no other owner.
+    call.onLateResult = (late) => void track(late as RpcQueryResult[]);
+    const message = { method: 'query', params: [bound.query, bound.bindings], session: id };
+    const results = await transport.send<RpcQueryResult[]>(message, call);
+    await track(results);
+    return results;
+  }
+
   /**
    * Takes note of what a query's answer says it started, and of what it killed.
    * @param id of the session when the query was sent
    */
-  async track(
+  async #track(
     session: ServerSession,
     id: Uuid,
     { query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>,
@@ -124,7 +142,7 @@ export class LiveSubscriptions {
    * The answer to a KILL of a live query that has ended with its socket or session, which the server would refuse. The SDK
    * sends one when a subscription is ended after a reconnect and before it has started again.
    */
-  killEnded({ query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>): RpcQueryResult | undefined {
+  #killEnded({ query, bindings = {} }: Pick<BoundQuery, 'query' | 'bindings'>): RpcQueryResult | undefined {
     const key = killedId(query, bindings);
     if (key === undefined) return undefined;
     this.#forgetGone();

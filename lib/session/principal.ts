@@ -10,11 +10,11 @@ export type Principal =
   | { type: 'tenant' }
   | Caller
   | { type: 'bearer'; token: string }
-  | { type: 'grant'; access: string; key: string }
+  | { type: 'grant'; params: Record<string, unknown> }
   | { type: 'nobody' };
 
 // Of each one for all sessions: there are many of those.
-export const TENANT: Principal = Object.freeze({ type: 'tenant' });
+const TENANT: Principal = Object.freeze({ type: 'tenant' });
 export const NOBODY: Principal = Object.freeze({ type: 'nobody' });
 
 /** Who a unit of work starts as. */

@@ -1,7 +1,8 @@
 import type { RecordId } from 'surrealdb';
 import type { Tenant } from '../tenant/tenant.js';
 import { recordExists } from './identity.js';
-import { type LeaseResources, SessionLease } from './session-lease.js';
+import type { LeaseResources } from './lease-resources.js';
+import { SessionLease } from './session-lease.js';
 
 /**
  * Whether a record is there, as the tenant itself sees it. For users whose PERMISSIONS do not let them see their own record.

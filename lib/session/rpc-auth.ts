@@ -67,11 +67,12 @@ export function assertPresentForm(auth: object): void {
   const legacy = LEGACY.filter((name) => Object.hasOwn(auth, name));
   if (legacy.length === 0) return;
   const isScope = legacy.some((name) => ['SC', 'sc', 'scope'].includes(name));
+  const present = isScope
+    ? 'A scope is a record access method now (DEFINE ACCESS name ON DATABASE TYPE RECORD …): give ' +
+      "{ access: 'name', variables: { email, … } }."
+    : 'Give { username, password }, with { namespace, database } for a user who is defined there.';
   throw new InvalidOptionsError(
-    `${legacy.map((name) => `"${name}"`).join(', ')}: that is the form of SurrealDB 1. ` +
-      (isScope
-        ? "A scope is a record access method now (DEFINE ACCESS name ON DATABASE TYPE RECORD …): give { access: 'name', variables: { email, … } }."
-        : 'Give { username, password }, with { namespace, database } for a user who is defined there.'),
+    `${legacy.map((name) => `"${name}"`).join(', ')}: that is the form of SurrealDB 1. ${present}`,
   );
 }
 

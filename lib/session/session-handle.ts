@@ -1,4 +1,4 @@
-import { type AccessRecordAuth, type SurrealQueryable, type Tokens, type Uuid } from 'surrealdb';
+import type { AccessRecordAuth, SurrealQueryable, Tokens, Uuid } from 'surrealdb';
 import type { SigninChannel, SigninMethod } from '../connection/signin-channel.js';
 import { ContextMissingError, InvalidOptionsError, TenantMismatchError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
@@ -8,7 +8,8 @@ import type { Identity } from './identity.js';
 import type { Principal } from './principal.js';
 import { RoadQueryable } from './queryable.js';
 import { rpcAuth, type SigninAuth } from './rpc-auth.js';
-import { type LeaseResources, SessionLease } from './session-lease.js';
+import type { LeaseResources } from './lease-resources.js';
+import { SessionLease } from './session-lease.js';
 import type { LeaseOwner } from './session-slot.js';
 import { refusedSignin, refusedSignup } from './signin-errors.js';
 import { OpenTransaction, TenantTransaction } from './tenant-transaction.js';
@@ -143,10 +144,7 @@ export class SessionHandle extends RoadQueryable {
    * @throws TenantMismatchError when they are for somewhere else; nothing is sent
    */
   async askForTokens(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
-    this.#lease.assertOpen();
-    const { tenant } = this.#lease;
-    const params = rpcAuth(auth, tenant ?? this.#lease.target, tenant);
-    return await this.ask(method, params, method === 'signup' ? refusedSignup : refusedSignin);
+    return await this.#askForTokens(method, this.#paramsOf(auth));
   }
 
   /**
@@ -167,10 +165,21 @@ export class SessionHandle extends RoadQueryable {
     });
   }
 
+  #askForTokens(method: 'signin' | 'signup', params: Record<string, unknown>): Promise<Tokens> {
+    return this.ask(method, params, method === 'signup' ? refusedSignup : refusedSignin);
+  }
+
+  #paramsOf(auth: SigninAuth): Record<string, unknown> {
+    this.#lease.assertOpen();
+    const { tenant } = this.#lease;
+    return rpcAuth(auth, tenant ?? this.#lease.target, tenant);
+  }
+
   async #enter(method: 'signin' | 'signup', auth: SigninAuth): Promise<Tokens> {
-    const tokens = await this.#closingOnMismatch(() => this.askForTokens(method, auth));
+    const params = await this.#closingOnMismatch(async () => this.#paramsOf(auth));
+    const tokens = await this.#askForTokens(method, params);
     // The token that a grant gives cannot be presented again: the session signs in with the key itself.
-    if ('key' in auth) await this.#become({ type: 'grant', access: auth.access, key: auth.key });
+    if ('key' in auth) await this.#become({ type: 'grant', params });
     else await this.authenticate(tokens.access);
     return tokens;
   }

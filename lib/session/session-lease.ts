@@ -1,37 +1,21 @@
 import type { BoundQuery, LiveMessage, Uuid } from 'surrealdb';
 import type { Lane } from '../connection/lane.js';
-import type { SessionSockets } from '../connection/session-sockets.js';
 import { isNotSent, RequestTimeoutError, SessionClosedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import type { Caller } from './caller.js';
 import { Call, type CallOptions, Calls, onAbort } from './call.js';
-import type { CallStatistics } from './call-statistics.js';
 import { translateDatabaseError } from './database-errors.js';
 import type { Identity } from './identity.js';
-import type { LeakWatch } from './leak-watch.js';
+import type { LeaseResources } from './lease-resources.js';
 import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
-import { type QueryTracer, tracedQuery } from './query-tracer.js';
+import { tracedQuery } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
 import { SessionChanges } from './session-changes.js';
-import { type LeaseOwner, SessionSlot, type SlotResources } from './session-slot.js';
+import { type LeaseOwner, SessionSlot } from './session-slot.js';
 
 /** Rather too many texts than too few: what it says is looked at in the answer. */
 const STARTS_OR_ENDS_LIVE = /\b(live|kill)\b/i;
-
-export interface LeaseResources extends SlotResources {
-  sockets: SessionSockets;
-  requestTimeoutMillis: number;
-  /** The module's option. */
-  strictWrites: boolean;
-  /** False for servers before 3.1, on which `$auth` is NONE inside an interactive transaction. */
-  transactionsKeepAuth: boolean;
-  statistics: CallStatistics;
-  /** Only when leaks are watched for. */
-  leaks?: LeakWatch | undefined;
-  /** Only when queries are traced. */
-  tracer?: QueryTracer | undefined;
-}
 
 type Work<Result> = (session: ServerSession, call: Call) => Promise<Result>;
 
@@ -146,20 +130,8 @@ export class SessionLease implements QueryRoad {
     );
   }
 
-  /** A query that may start or end live queries. */
-  #queryLive({ query, bindings }: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
-    return this.withSession(async (session, call) => {
-      const { id, transport } = session;
-      const killed = this.#liveQueries.killEnded({ query, bindings });
-      if (killed !== undefined) return [killed];
-      const track = (results: RpcQueryResult[]) => this.#liveQueries.track(session, id, { query, bindings }, results);
-      // What an answer that comes too late says it started has no other owner.
-      call.onLateResult = (late) => void track(late as RpcQueryResult[]);
-      const message = { method: 'query', params: [query, bindings], session: id };
-      const results = await transport.send<RpcQueryResult[]>(message, call);
-      await track(results);
-      return results;
-    }, options);
+  #queryLive(bound: BoundQuery, options: CallOptions | undefined): Promise<RpcQueryResult[]> {
+    return this.withSession((session, call) => this.#liveQueries.run(session, call, bound), options);
   }
 
   onReconnect(listener: () => void): () => void {

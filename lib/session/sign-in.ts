@@ -7,7 +7,6 @@ import type { BearerCredentials } from '../tenant/tenant-credentials.js';
 import type { Caller } from './caller.js';
 import { isUnknownSession } from './database-errors.js';
 import { assertInside, assertTenantPrincipal, enterDatabase, type Identity, readIdentity } from './identity.js';
-import type { Principal } from './principal.js';
 import type { SessionState } from './server-session.js';
 import { readTokenClaims } from './token-claims.js';
 import type { TokenSource } from './token-source.js';
@@ -55,7 +54,7 @@ export async function signIn(
       await transport.send({ method: 'authenticate', params: [principal.token], session });
       return await lookInside(resources, transport, session, state);
     case 'grant':
-      await transport.send({ method: 'signin', params: [grantParams(state, principal)], session });
+      await transport.send({ method: 'signin', params: [principal.params], session });
       return await lookInside(resources, transport, session, state);
     case 'nobody':
       return undefined;
@@ -156,14 +155,6 @@ async function lookInside(
   if (namespace !== undefined && database !== undefined) state.target = { namespace, database };
   else if (state.target !== undefined) await enterDatabase(transport, session, state.target);
   return identity;
-}
-
-function grantParams(
-  { tenant, target }: SessionState,
-  { access, key }: Extract<Principal, { type: 'grant' }>,
-): Record<string, unknown> {
-  const place = tenant ?? target;
-  return { ns: place?.namespace, db: place?.database, ac: access, key };
 }
 
 function isAboveDatabases({ credentials }: Tenant, token: string): boolean {

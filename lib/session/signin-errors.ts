@@ -22,7 +22,7 @@ export function refusedSignin(error: unknown): unknown {
  */
 export function refusedSignup(error: unknown): unknown {
   if (!isRefusal(error)) return error;
-  const [, code, field] = (error instanceof ServerError && THROWN.exec(error.message)) || [];
+  const [, code, field] = (error instanceof ServerError ? THROWN.exec(error.message) : undefined) ?? [];
   if (code === 'ALREADY_EXISTS') return new AlreadyExistsError('There is such a user already.', { cause: error });
   if (code === 'INVALID_VALUE') {
     const what = field === undefined ? 'A value' : `The value of "${field}"`;

@@ -9,23 +9,29 @@ const MAY_BE_EMPTY = /^INSERT(?: RELATION)? IGNORE | WHERE | RETURN (?:NONE|DIFF
 /** Of these a record is asked for by its id; without it they may just have found nothing. */
 const NEEDS_ONLY = /^(?:UPDATE|DELETE) (?!ONLY )/;
 const INSERTED = /^INSERT(?: RELATION)?(?: INTO \$\w+)? \$(\w+)/;
+const RELATED = /^RELATE .*?\$(\w+)->\$\w+->\$(\w+)/;
 
 /**
  * Holds a write of the typed builders to have returned what it was to write: PERMISSIONS and roles that forbid a write make
  * the database answer with nothing rather than an error.
  * @throws NotAllowedError when a record is missing in the answer
  */
-export function assertWritten({ query, bindings }: Pick<BoundQuery, 'query' | 'bindings'>, results: RpcQueryResult[]): void {
+export function assertWritten(
+  { query, bindings }: Pick<BoundQuery, 'query' | 'bindings'>,
+  results: RpcQueryResult[],
+): void {
   const [, verb] = WRITE.exec(query) ?? [];
   if (verb === undefined || MAY_BE_EMPTY.test(query) || NEEDS_ONLY.test(query)) return;
   const [answer] = results;
   if (answer?.status !== 'OK') return;
   const written = countOf(answer.result);
-  const asked = verb === 'INSERT' ? countOf(bindings[INSERTED.exec(query)?.[1] ?? '']) : 1;
+  // All others name one record, or none, of which they make one.
+  const [, ...parameters] = INSERTED.exec(query) ?? RELATED.exec(query) ?? [];
+  const asked = parameters.reduce((count, name) => count * countOf(bindings[name]), 1);
   if (written >= asked) return;
   throw new NotAllowedError(
-    `${verb} returned ${written} of ${asked} records (strictWrites): the PERMISSIONS or the role of the session do not allow it` +
-      (verb === 'UPDATE' || verb === 'DELETE' ? ', or there is no such record.' : '.'),
+    `${verb} returned ${written} of ${asked} records (strictWrites): PERMISSIONS or the session's role do not allow to write it, ` +
+      `or to see what was written${verb === 'UPDATE' || verb === 'DELETE' ? ', or there is no such record' : ''}.`,
   );
 }
 

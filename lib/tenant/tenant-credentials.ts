@@ -1,10 +1,5 @@
 /** How the library signs in as a tenant. */
-export type TenantCredentials =
-  | UserCredentials
-  | JwtCredentials
-  | TokenCredentials
-  | BearerCredentials
-  | NoCredentials;
+export type TenantCredentials = UserCredentials | JwtCredentials | TokenCredentials | BearerCredentials | NoCredentials;
 
 /** The roles of system users, as a token's `rl` claim spells them. */
 export const SYSTEM_ROLES = ['Owner', 'Editor', 'Viewer'] as const;

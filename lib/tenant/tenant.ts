@@ -50,7 +50,10 @@ class SealedCredentials {
     // What stays the store's own could be changed under a session that was made by it.
     if (credentials.type === 'jwt') {
       const { roles, key } = credentials;
-      Object.assign(this, { roles: Object.freeze([...roles]), key: Object.freeze(typeof key === 'string' ? key : { ...key }) });
+      Object.assign(this, {
+        roles: Object.freeze([...roles]),
+        key: Object.freeze(typeof key === 'string' ? key : { ...key }),
+      });
     }
     Object.freeze(this);
   }

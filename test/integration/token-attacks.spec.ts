@@ -14,6 +14,7 @@ import {
 } from 'nestjs-surreal';
 import { listen, moduleOptions, TenantMap } from '../support/application.js';
 import { defineTenantWithPeople, forge, inSeconds, mint } from '../support/people.js';
+import { connect } from '../support/raw-client.js';
 import { type Database, faultsOf, hasFaults, startDatabase } from '../support/surreal.js';
 
 /** What somebody sends who has no business here: each is refused, learns nothing, and harms nobody. */
@@ -156,7 +157,6 @@ async function rootToken(): Promise<string> {
 }
 
 async function anonymously(auth: object): Promise<unknown> {
-  const { connect } = await import('../support/raw-client.js');
   const client = await connect(database.url);
   try {
     return await client.call('signin', [auth]);
@@ -182,7 +182,10 @@ describe('a token that does not hold', () => {
     // Others come at the same time: before, while and after it is refused.
     const others = good.map((other) => send(other.headers()));
     const refused = await Promise.all(Array.from({ length: 5 }, () => send(given)));
-    const answers = [...(await Promise.all(others)), ...(await Promise.all(good.map((other) => send(other.headers()))))];
+    const answers = [
+      ...(await Promise.all(others)),
+      ...(await Promise.all(good.map((other) => send(other.headers())))),
+    ];
     expect(answers.map(({ body }) => body)).toEqual([...good, ...good].map(({ answer }) => answer));
 
     for (const answer of refused) {
@@ -226,7 +229,9 @@ describe('a token that does not hold', () => {
   it('a token that is used again after the logout with another signature that holds', async () => {
     // Of an ECDSA signature (r, s) everybody can make a second one, (r, n - s), without the key.
     const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
-    const token = await new SignJWT(claimsOf(acme, { ac: 'ec' })).setProtectedHeader({ alg: 'ES256' }).sign(ec.privateKey);
+    const token = await new SignJWT(claimsOf(acme, { ac: 'ec' }))
+      .setProtectedHeader({ alg: 'ES256' })
+      .sign(ec.privateKey);
     const [head, claims, signature = ''] = token.split('.');
     const bytes = Buffer.from(signature, 'base64url');
     const mirrored = order - BigInt(`0x${bytes.subarray(32).toString('hex')}`);

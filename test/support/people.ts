@@ -3,7 +3,7 @@ import type { Tenant } from 'nestjs-surreal';
 import { type Admin, defineTenant, type TenantSetup } from './surreal.js';
 
 /** The key of the access method `minted`, by which tests make tokens of their own. */
-export const MINT_KEY = 'the key of the access method minted';
+const MINT_KEY = 'the key of the access method minted';
 
 export interface PeopleSetup extends TenantSetup {
   /** Of the access method `account`; default as SurrealDB's. */
@@ -12,7 +12,7 @@ export interface PeopleSetup extends TenantSetup {
 
 /** People who sign up and in, and notes of which each has its own: what SurrealDB's page on authentication defines. */
 const peopleSchema = (duration: string) => `
-  DEFINE TABLE user SCHEMAFULL PERMISSIONS FOR select, update, delete WHERE id = $auth.id;
+  DEFINE TABLE user SCHEMAFULL PERMISSIONS FOR select, update, delete WHERE id = $auth;
   DEFINE FIELD name ON user TYPE option<string>;
   DEFINE FIELD email ON user TYPE string ASSERT string::is_email($value);
   DEFINE FIELD pass ON user TYPE string PERMISSIONS FOR select NONE;

@@ -69,11 +69,7 @@ describe('SessionPool', () => {
   });
 
   it('gives units of work of one principal one session, and others another', async () => {
-    const [first, second, other] = [
-      await acquireShared(a),
-      await acquireShared(a),
-      await acquireShared(b),
-    ];
+    const [first, second, other] = [await acquireShared(a), await acquireShared(a), await acquireShared(b)];
     expect(first).toBe(second);
     expect(other).not.toBe(first);
     expect(first.uses).toBe(2);

@@ -105,20 +105,41 @@ describe('validation', () => {
     ['"credentials.access"', { ...acme, credentials: { type: 'bearer', key: 'k' } }],
     ['"credentials.key"', { ...acme, credentials: { type: 'bearer', access: 'a' } }],
     ['"credentials.key"', { ...acme, credentials: { type: 'jwt', access: 'a', key: '', roles: ['Editor'] } }],
-    ['its "k" is missing', { ...acme, credentials: { type: 'jwt', access: 'a', key: { kty: 'oct' }, roles: ['Editor'] } }],
     [
-      'its "d" is missing',
-      { ...acme, credentials: { type: 'jwt', access: 'a', key: { kty: 'RSA', n: 'n', alg: 'RS256' }, roles: ['Editor'] } },
+      'its "k" is missing',
+      { ...acme, credentials: { type: 'jwt', access: 'a', key: { kty: 'oct' }, roles: ['Editor'] } },
     ],
     [
       'its "d" is missing',
-      { ...acme, credentials: { type: 'jwt', access: 'a', key: { kty: 'oct', d: 'd' }, algorithm: 'RS256', roles: ['Editor'] } },
+      {
+        ...acme,
+        credentials: { type: 'jwt', access: 'a', key: { kty: 'RSA', n: 'n', alg: 'RS256' }, roles: ['Editor'] },
+      },
+    ],
+    [
+      'its "d" is missing',
+      {
+        ...acme,
+        credentials: { type: 'jwt', access: 'a', key: { kty: 'oct', d: 'd' }, algorithm: 'RS256', roles: ['Editor'] },
+      },
     ],
     [
       'is not the algorithm ("alg")',
-      { ...acme, credentials: { type: 'jwt', access: 'a', key: { kty: 'oct', k: 'k', alg: 'HS256' }, algorithm: 'HS512', roles: ['Editor'] } },
+      {
+        ...acme,
+        credentials: {
+          type: 'jwt',
+          access: 'a',
+          key: { kty: 'oct', k: 'k', alg: 'HS256' },
+          algorithm: 'HS512',
+          roles: ['Editor'],
+        },
+      },
     ],
-    ['"credentials.keyId"', { ...acme, credentials: { type: 'jwt', access: 'a', key: 'k', keyId: '', roles: ['Editor'] } }],
+    [
+      '"credentials.keyId"',
+      { ...acme, credentials: { type: 'jwt', access: 'a', key: 'k', keyId: '', roles: ['Editor'] } },
+    ],
     ['"credentials.password"', { ...acme, credentials: { type: 'user', username: 'u' } }],
     ['"credentials.level"', { ...acme, credentials: { ...acme.credentials, level: 'table' } }],
     ['"credentials.roles"', { ...acme, credentials: { type: 'jwt', access: 'a', key: 'k', roles: [] } }],
@@ -137,8 +158,14 @@ describe('validation', () => {
     ['a function that gives tokens', { type: 'token', token: () => 'a.b.c' }],
     ["a grant's key", { type: 'bearer', access: 'a', key: 'k' }],
     ['none', { type: 'none' }],
-    ['a secret JSON Web Key', { type: 'jwt', access: 'a', key: { kty: 'oct', k: 'k', alg: 'HS256' }, roles: ['Owner'] }],
-    ['a private JSON Web Key', { type: 'jwt', access: 'a', key: { kty: 'EC', d: 'd' }, algorithm: 'ES256', roles: ['Owner'] }],
+    [
+      'a secret JSON Web Key',
+      { type: 'jwt', access: 'a', key: { kty: 'oct', k: 'k', alg: 'HS256' }, roles: ['Owner'] },
+    ],
+    [
+      'a private JSON Web Key',
+      { type: 'jwt', access: 'a', key: { kty: 'EC', d: 'd' }, algorithm: 'ES256', roles: ['Owner'] },
+    ],
   ])('takes credentials: %s', (_case, credentials) => {
     expect(tenantProblem({ ...acme, credentials })).toBeUndefined();
   });
