@@ -1,75 +1,33 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
-import { findChromium } from '../../scripts/chromium.mjs';
+import type { Locator, Page } from 'playwright-core';
+import { alertOf, composer, note, NotesBrowser, settled, titles } from './notes-browser.js';
+import { NotesClient, type Tokens } from './notes-client.js';
 import { type NotesProcess, startNotes, temporaryFolder } from './notes-process.js';
 
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-
-async function launch(): Promise<Browser> {
-  const executablePath = findChromium();
-  if (executablePath === undefined) {
-    throw new Error(
-      'There is no Chromium. Install one (apt-get install -y chromium), or give its path: CHROMIUM=/path/to/chrome npm test',
-    );
-  }
-  return await chromium.launch({ executablePath, args: FLAGS });
-}
-
 describe('the page of the sample "notes"', () => {
-  let browser: Browser;
+  let browser: NotesBrowser;
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let notes: NotesProcess;
-  /** What the pages complained of: errors of scripts, refused resources. */
-  let complaints: string[];
-  let contexts: BrowserContext[];
+  /** Somebody at each tenant. */
+  const people: Record<string, Tokens> = {};
 
   beforeAll(async () => {
-    browser = await launch();
+    browser = await NotesBrowser.launch();
     folder = await temporaryFolder();
     notes = await startNotes(folder.path);
+    const client = new NotesClient(() => notes.url);
+    for (const tenant of ['acme', 'globex']) people[tenant] = await client.signUp(tenant, 'Wile');
   });
   afterAll(async () => {
     await browser?.close();
     await notes?.stop();
     await folder?.remove();
   });
-  beforeEach(() => {
-    complaints = [];
-    contexts = [];
-  });
-  afterEach(async () => {
-    await Promise.all(contexts.map((context) => context.close()));
-    if (complaints.length > 0) throw new Error(`The page complained:\n${complaints.join('\n')}`);
-  });
+  beforeEach(() => browser.begin());
+  afterEach(() => browser.end());
 
-  /** A page in a browser of its own, as another person has. */
-  const open = async (host: string, path = '/'): Promise<Page> => {
-    const context = await browser.newContext();
-    contexts.push(context);
-    const page = await context.newPage();
-    page.setDefaultTimeout(5_000);
-    page.on('pageerror', (error) => complaints.push(error.message));
-    page.on('dialog', (dialog) => {
-      complaints.push(`dialog: ${dialog.message()}`);
-      void dialog.dismiss();
-    });
-    await page.goto(`http://${host}:${notes.port}${path}`);
-    await settled(page);
-    return page;
-  };
-  const settled = (page: Page) => page.locator('#notes[aria-busy=false]').waitFor({ state: 'attached' });
-  const note = (page: Page, title: string) => page.getByRole('listitem').filter({ hasText: title });
-  const titles = (page: Page) => page.locator('#notes h2').allTextContents();
-  const alertOf = (page: Page) => page.getByRole('alert').getByRole('paragraph');
-  const composer = (page: Page) => page.getByRole('form', { name: 'New note' });
+  /** A page in a browser of its own, as another person has; signed in at both tenants. */
+  const open = (host: string, path = '/') => browser.open(`http://${host}:${notes.port}${path}`, people);
   const add = async (page: Page, title: string, text = '') => {
     await composer(page).getByLabel('Title').fill(title);
     await composer(page).getByLabel('Text').fill(text);

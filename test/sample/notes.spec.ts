@@ -2,70 +2,53 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Note, NotesClient, type Tokens } from './notes-client.js';
+import { runInShell } from './printed-commands.js';
 import { failNotes, type NotesProcess, startNotes, temporaryFolder } from './notes-process.js';
 
-interface Note {
-  id: string;
-  title: string;
-  body: string;
-  created_at: string;
-  updated_at: string;
+/** The parts of an OpenAPI document that are looked at here. */
+interface OpenApi {
+  paths: Record<string, Record<string, Route>>;
+  components: {
+    securitySchemes: object;
+    schemas: Record<string, { required?: string[]; properties?: object } | undefined>;
+  };
 }
 
-interface Answer<Body> {
-  status: number;
-  body: Body;
-}
-
-interface Refusal {
-  message: string;
-  code?: string;
-  fields?: Record<string, string>;
+interface Route {
+  summary: string;
+  security?: object[];
+  responses: Record<string, { content?: { 'application/json': { schema: object } } }>;
+  requestBody?: object;
 }
 
 describe('the sample "notes"', () => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let notes: NotesProcess;
-  /** Every body that was ever answered. */
-  const answers: string[] = [];
+  /** Somebody at each tenant. */
+  const people: Record<string, Tokens> = {};
+  const client = new NotesClient(() => notes.url);
 
   beforeAll(async () => {
     folder = await temporaryFolder();
     notes = await startNotes(folder.path);
+    for (const tenant of ['acme', 'globex']) people[tenant] = await client.signUp(tenant, 'Wile');
   });
   afterAll(async () => {
     await notes?.stop();
     await folder?.remove();
   });
 
-  const send = async <Body = Refusal>(
-    tenant: string | undefined,
-    path: string,
-    { method = 'GET', body, type = 'application/json' }: { method?: string; body?: unknown; type?: string } = {},
-  ): Promise<Answer<Body>> => {
-    const response = await fetch(notes.url + path, {
-      method,
-      headers: {
-        ...(tenant === undefined ? {} : { 'x-tenant-id': tenant }),
-        ...(body === undefined ? {} : { 'content-type': type }),
-      },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    answers.push(text);
-    return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as Body };
-  };
-  const create = async (tenant: string, note: object) => {
-    const { status, body } = await send<Note>(tenant, '/notes', { method: 'POST', body: note });
-    expect(status).toBe(201);
-    return body;
-  };
-  const titles = async (tenant: string, query = '') =>
-    (await send<Note[]>(tenant, `/notes${query}`)).body.map(({ title }) => title);
+  /** As the one who is signed in at the tenant. */
+  const send: typeof client.send = (tenant, path, options) =>
+    client.send(tenant, path, { as: people[tenant ?? ''], ...options });
+  const create = (tenant: string, note: object) => client.create(tenant, people[tenant]!, note);
+  const titles = (tenant: string, query = '') => client.titles(tenant, people[tenant]!, query);
+  const bearer = (tenant: string) => ({ authorization: `Bearer ${people[tenant]!.access}` });
 
   /** With a Host header of one's own, which fetch does not let one set. */
   const sendToHost = (host: string, headers: Record<string, string> = {}) =>
-    new Promise<Answer<unknown>>((resolve, reject) => {
+    new Promise<{ status: number; body: unknown }>((resolve, reject) => {
       httpRequest(
         { host: '127.0.0.1', port: notes.port, path: '/notes', headers: { host, ...headers } },
         (response) => {
@@ -83,31 +66,24 @@ describe('the sample "notes"', () => {
     expect(notes.output).toContain(`http://acme.localhost:${notes.port}`);
     expect(notes.output).toContain('set up the tenants acme, globex');
 
-    const run = async (line: string) => {
-      const url = /http:\/\/\S+/.exec(line)?.[0] ?? '';
-      const headers = [...line.matchAll(/-H "([^:]+): ([^"]+)"/g)].map(
-        ([, name, value]) => [name, value] as [string, string],
-      );
-      const body = /-d "(.*)"$/.exec(line)?.[1]?.replaceAll('\\"', '"');
-      const response = await fetch(url.replace('localhost', '127.0.0.1'), {
-        method: line.includes('-X POST') ? 'POST' : 'GET',
-        headers,
-        ...(body === undefined ? {} : { body }),
-      });
-      return { status: response.status, body: (await response.json()) as unknown };
-    };
-    const lines = notes.output.split('\n').filter((line) => line.trimStart().startsWith('curl '));
-    expect(lines).toHaveLength(3);
-    const [created, listed, others] = [await run(lines[0]!), await run(lines[1]!), await run(lines[2]!)];
+    const lines = notes.output.split('\n').map((line) => line.trim());
+    const signUps = lines.filter((line) => /^[A-Z]+=\$\(curl /.test(line));
+    const requests = lines.filter((line) => line.startsWith('curl '));
+    expect(signUps).toHaveLength(2);
+    expect(requests).toHaveLength(4);
+    const [created, listed, others, refused] = await runInShell(folder.path, signUps, requests);
     expect(created).toMatchObject({ status: 201, body: { title: 'Hello from acme' } });
     expect(listed).toMatchObject({ status: 200, body: [{ title: 'Hello from acme' }] });
     expect(others).toEqual({ status: 200, body: [] });
+    expect(refused).toMatchObject({ status: 403, body: { code: 'TENANT_MISMATCH' } });
   });
 
   it.each(['acme', 'globex'])('creates, reads, edits, searches and deletes notes of %s', async (tenant) => {
     const note = await create(tenant, { title: '  Shopping  ', body: 'milk\nand eggs' });
     expect(note).toMatchObject({ title: 'Shopping', body: 'milk\nand eggs' });
-    expect(Object.keys(note).sort()).toEqual(['body', 'created_at', 'id', 'title', 'updated_at']);
+    const known = ['body', 'created_at', 'id', 'is_mine', 'is_shared', 'owner_name', 'title', 'updated_at'];
+    expect(Object.keys(note).sort()).toEqual(known);
+    expect(note).toMatchObject({ is_mine: true, is_shared: false, owner_name: 'Wile' });
     const path = `/notes/${note.id}`;
     expect((await send<Note>(tenant, path)).body).toEqual(note);
 
@@ -166,14 +142,14 @@ describe('the sample "notes"', () => {
 
   it('takes the tenant from the subdomain', async () => {
     const note = await create('acme', { title: 'By host' });
-    expect(await sendToHost(`acme.localhost:${notes.port}`)).toEqual({
+    expect(await sendToHost(`acme.localhost:${notes.port}`, bearer('acme'))).toEqual({
       status: 200,
       body: expect.arrayContaining([note]),
     });
-    const others = await sendToHost('globex.localhost');
+    const others = await sendToHost('globex.localhost', bearer('globex'));
     expect(others.status).toBe(200);
     expect(JSON.stringify(others.body)).not.toContain(note.id);
-    expect((await sendToHost('acme.localhost', { 'x-tenant-id': 'acme' })).status).toBe(200);
+    expect((await sendToHost('acme.localhost', { 'x-tenant-id': 'acme', ...bearer('acme') })).status).toBe(200);
   });
 
   it('refuses requests that name two tenants, none, or one that there is not', async () => {
@@ -194,6 +170,7 @@ describe('the sample "notes"', () => {
     ['a long title', { title: 'x'.repeat(121) }, 'title'],
     ['a long text', { title: 'x', body: 'x'.repeat(10_001) }, 'body'],
     ['a text that is no text', { title: 'x', body: 7 }, 'body'],
+    ['no yes or no to sharing it', { title: 'x', is_shared: 'yes' }, 'is_shared'],
     ['an unknown property', { title: 'x', id: 'note:mine' }, 'id'],
     ['a list', [{ title: 'x' }], 'title'],
   ])('refuses %s and names the field', async (_name, body, field) => {
@@ -250,12 +227,58 @@ describe('the sample "notes"', () => {
   });
 
   it('serves the page, which may load nothing from elsewhere', async () => {
-    for (const path of ['/', '/app.js', '/style.css']) {
+    const pages = (await readdir(new URL('../../sample/notes/public', import.meta.url))).filter((name) =>
+      /\.(?:js|css|html)$/.test(name),
+    );
+    expect(pages).toEqual(expect.arrayContaining(['app.js', 'index.html', 'session.js', 'style.css']));
+    for (const path of ['/', ...pages.map((name) => `/${name}`)]) {
       const response = await fetch(notes.url + path);
       expect(response.status).toBe(200);
       expect(response.headers.get('content-security-policy')).toContain("default-src 'self'");
       expect((await response.text()).replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:\/\//);
     }
+  });
+
+  it('describes all of it at /docs', async () => {
+    const page = await fetch(`${notes.url}/docs`);
+    expect(page.status).toBe(200);
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'self'");
+
+    const { paths, components } = (await (await fetch(`${notes.url}/docs-json`)).json()) as OpenApi;
+    expect(components.securitySchemes).toEqual({
+      tenant: expect.objectContaining({ type: 'apiKey', in: 'header', name: 'x-tenant-id' }),
+      person: expect.objectContaining({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }),
+    });
+    const [tenant, person] = [{ tenant: [] }, { tenant: [], person: [] }];
+    const expected: Record<string, [security: object | undefined, statuses: string]> = {
+      'get /tenants': [undefined, '200'],
+      'post /signup': [tenant, '201 400 403 404 409 422 429'],
+      'post /signin': [tenant, '200 400 401 403 404 429'],
+      'post /refresh': [tenant, '200 400 401 403 404 429'],
+      'post /signout': [person, '204 400 401 403 404'],
+      'get /me': [person, '200 400 401 403 404'],
+      'get /notes': [person, '200 400 401 403 404'],
+      'post /notes': [person, '201 400 401 403 404 422'],
+      'get /notes/{id}': [person, '200 400 401 403 404'],
+      'patch /notes/{id}': [person, '200 400 401 403 404 422'],
+      'delete /notes/{id}': [person, '204 400 401 403 404'],
+    };
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, route]) => ({ name: `${method} ${path}`, ...route })),
+    );
+    expect(routes.map(({ name }) => name).sort()).toEqual(Object.keys(expected).sort());
+    for (const { name, summary, security, responses, requestBody } of routes) {
+      expect(summary).toMatch(/\w/);
+      expect([security?.[0], Object.keys(responses).join(' ')]).toEqual(expected[name]);
+      for (const [status, { content }] of Object.entries(responses)) {
+        const schema = content?.['application/json'].schema;
+        if (Number(status) >= 400) expect(schema).toEqual({ $ref: '#/components/schemas/Refusal' });
+        else expect(schema === undefined).toBe(status === '204');
+      }
+      if (/^(?:post|patch)/.test(name)) expect(requestBody).toBeDefined();
+    }
+    expect(components.schemas.SignUp?.required?.sort()).toEqual(['email', 'name', 'password']);
+    expect(Object.keys(components.schemas.Note?.properties ?? {})).toContain('owner_name');
   });
 
   it('shows nothing of tenants but id and name, and no secret in any answer', async () => {
@@ -265,12 +288,15 @@ describe('the sample "notes"', () => {
         { id: 'acme', name: 'Acme' },
         { id: 'globex', name: 'Globex' },
       ],
+      headers: expect.anything(),
     });
     const secret = await readFile(join(folder.path, 'root-password'), 'utf8');
     expect(secret.length).toBeGreaterThanOrEqual(32);
-    const all = answers.join('\n') + notes.output;
+    // What there is to try shows what a sign-up asks for.
+    const printed = notes.output.replaceAll('"password":"correct horse battery"', '');
+    const all = client.answers.join('\n') + printed;
     expect(all).not.toContain(secret);
-    expect(all).not.toMatch(/password|credential|[0-9a-f]{64}|eyJ/i);
+    expect(all).not.toMatch(/password|credential|[0-9a-f]{64}|eyJ|argon2|surreal-refresh/i);
   });
 
   it('keeps what opens the database from other users of the machine', async () => {
@@ -305,12 +331,13 @@ describe('the sample "notes"', () => {
   it('starts again after a crash in the middle of its first start', async () => {
     const other = await temporaryFolder();
     try {
-      for (const millis of [450, 600, 750, 900]) {
+      for (const millis of [600, 750, 850, 925, 1000]) {
         const kill = `setTimeout(()=>process.kill(process.pid,'SIGKILL'),${millis})`;
         await failNotes(other.path, { NODE_OPTIONS: `--import=data:text/javascript,${kill}` });
       }
       notes = await startNotes(other.path);
       for (const tenant of ['acme', 'globex']) {
+        people[tenant] = await client.signUp(tenant, 'Wile');
         await create(tenant, { title: 'After the crash' });
         expect(await titles(tenant)).toEqual(['After the crash']);
       }

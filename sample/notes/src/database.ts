@@ -15,6 +15,10 @@ export function surrealOptions(env = process.env): SurrealModuleOptions {
       store: TenantRegistry,
       cache: true,
     },
+    // Whose tokens RecordUserGuard takes: those of the access method in schema/people.surql.
+    recordUsers: { access: ['account'] },
+    // A write that PERMISSIONS forbid is an error: the database itself would do nothing and say nothing.
+    strictWrites: true,
   };
 }
 

@@ -1,9 +1,10 @@
 import 'reflect-metadata';
-import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { AppModule } from './app.module.js';
+import { serveOpenApi } from './openapi.js';
+import { securityHeaders } from './security-headers.js';
 import { TenantSetup } from './tenants/tenant-setup.js';
 import { validation } from './validation.js';
 import { welcome } from './welcome.js';
@@ -20,20 +21,19 @@ async function start(): Promise<void> {
   // JSON alone: a form on somebody else's page can send other types without the browser asking first.
   app.useBodyParser('json');
   app.useGlobalPipes(validation);
-  app.useStaticAssets(join(import.meta.dirname, '../public'), {
-    setHeaders: (response: ServerResponse) =>
-      response.setHeader('content-security-policy', "default-src 'self'; base-uri 'none'"),
-  });
+  app.use(securityHeaders);
+  app.useStaticAssets(join(import.meta.dirname, '../public'));
+  serveOpenApi(app);
   app.enableShutdownHooks(['SIGINT', 'SIGTERM'], { useProcessExit: true });
 
-  const added = await app.get(TenantSetup).run([
+  const tenants = await app.get(TenantSetup).run([
     { id: 'acme', name: 'Acme', signIn: 'user' },
     { id: 'globex', name: 'Globex', signIn: 'jwt' },
   ]);
-  // This sample asks nobody for a password, so it listens to this machine only.
+  // This machine only: without TLS, passwords and tokens are for everybody on the way to read.
   await app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
   app.useLogger(['warn', 'error']);
-  console.log(welcome({ port: Number(new URL(await app.getUrl()).port), added }));
+  console.log(welcome({ port: Number(new URL(await app.getUrl()).port), ...tenants }));
 }
 
 start().catch((error: NodeJS.ErrnoException) => {

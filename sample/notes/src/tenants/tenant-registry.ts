@@ -1,22 +1,28 @@
 import { Injectable } from '@nestjs/common';
 import {
   InjectSurreal,
+  type JwtCredentials,
   RecordId,
   type Surreal,
   type Tenant,
-  type TenantCredentials,
   type TenantStore,
+  type UserCredentials,
 } from 'nestjs-surreal';
+import type { Durations } from '../settings.js';
 
 /** A tenant as the central database keeps it. */
 export interface TenantRecord {
   id: RecordId<'tenant', string>;
   namespace: string;
   database: string;
-  credentials: TenantCredentials;
+  credentials: UserCredentials | JwtCredentials;
   metadata: { name: string };
   /** False until its database is set up; until then nobody finds the tenant. */
   is_ready: boolean;
+  /** What its people's tokens are signed with. */
+  account_key: string;
+  /** What its database was set up with; undefined before the first set-up, and for data of the sample's first version. */
+  schema?: { version: number; durations: Durations };
 }
 
 /** The tenants, from table `tenant` of the central database, which no tenant's session can reach. */

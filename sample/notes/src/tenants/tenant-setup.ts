@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { InjectSurreal, RecordId, type Surreal, type TenantCredentials } from 'nestjs-surreal';
-import { NOTE_SCHEMA } from '../notes/note.schema.js';
+import { InjectSurreal, RecordId, type Surreal } from 'nestjs-surreal';
+import { durations } from '../settings.js';
 import type { TenantRecord } from './tenant-registry.js';
+import { CENTRAL_SCHEMA, isUpToDate, SCHEMA_VERSION, tenantSchema } from './tenant-schema.js';
 
 /** A tenant that there should be. */
 export interface NewTenant {
@@ -10,72 +11,75 @@ export interface NewTenant {
   id: string;
   name: string;
   /** A user with a password, or tokens that the library mints with a key (no password hashing, so faster). */
-  signIn: TenantCredentials['type'];
+  signIn: TenantRecord['credentials']['type'];
+}
+
+/** The ids of the tenants that a set-up did something for. */
+export interface SetUpTenants {
+  added: string[];
+  /** Those that had a database with another schema. */
+  updated: string[];
 }
 
 /**
- * Gives tenants their database. It can be interrupted anywhere and run again: the credentials are kept before they are
- * defined, every step may be repeated, and a tenant is found only once all of them are done.
+ * Gives tenants their database, and another schema when that has changed. It can be interrupted anywhere and run again: the
+ * secrets are kept before they are defined, every step may be repeated, and a tenant is found only once all of them are done.
  */
 @Injectable()
 export class TenantSetup {
   constructor(@InjectSurreal() private readonly central: Surreal) {}
 
-  /** @returns the ids of those that were new */
-  async run(tenants: NewTenant[]): Promise<string[]> {
-    await this.central.query(`
-      DEFINE TABLE IF NOT EXISTS tenant SCHEMAFULL;
-      DEFINE FIELD IF NOT EXISTS namespace ON tenant TYPE string;
-      DEFINE FIELD IF NOT EXISTS database ON tenant TYPE string;
-      DEFINE FIELD IF NOT EXISTS credentials ON tenant TYPE object FLEXIBLE;
-      DEFINE FIELD IF NOT EXISTS metadata ON tenant TYPE object FLEXIBLE;
-      DEFINE FIELD IF NOT EXISTS is_ready ON tenant TYPE bool DEFAULT false;
-    `);
-    const added: string[] = [];
-    for (const tenant of tenants) if (await this.add(tenant)) added.push(tenant.id);
-    return added;
+  async run(tenants: NewTenant[]): Promise<SetUpTenants> {
+    await this.central.query(CENTRAL_SCHEMA);
+    const done: SetUpTenants = { added: [], updated: [] };
+    for (const wanted of tenants) {
+      const tenant = await this.register(wanted);
+      if (isUpToDate(tenant, durations())) continue;
+      await this.setUp(tenant);
+      (tenant.is_ready ? done.updated : done.added).push(wanted.id);
+    }
+    return done;
   }
 
-  private async add({ id, name, signIn }: NewTenant): Promise<boolean> {
+  /** The tenant's record, with its secrets: made up now unless it has some. */
+  private async register({ id, name, signIn }: NewTenant): Promise<TenantRecord> {
     const place = { namespace: `notes_${id}`, database: 'notes' };
     // Two processes that start at once agree on what the first one wrote.
-    await this.central.query('INSERT IGNORE INTO tenant $record', {
-      record: { id, ...place, credentials: newCredentials(signIn), metadata: { name } },
-    });
-    const record = new RecordId('tenant', id);
-    const tenant = await this.central.select<TenantRecord>(record);
-    if (tenant === undefined || tenant.is_ready) return false;
+    const [, , tenant] = await this.central.query<[unknown, unknown, TenantRecord]>(
+      `INSERT IGNORE INTO tenant $record;
+       UPDATE $id SET account_key = $key WHERE account_key IS NONE;
+       SELECT * FROM ONLY $id`,
+      {
+        id: new RecordId('tenant', id),
+        record: { id, ...place, credentials: newCredentials(signIn), metadata: { name } },
+        key: newSecret(),
+      },
+    );
+    return tenant;
+  }
 
-    const access = defineAccess(tenant.credentials);
+  private async setUp(tenant: TenantRecord): Promise<void> {
+    const { id, namespace, database } = tenant;
+    const { sql, variables } = tenantSchema(tenant, durations());
     await this.central.query(
       `DEFINE NAMESPACE IF NOT EXISTS $namespace; USE NS $namespace;
        DEFINE DATABASE IF NOT EXISTS $database; USE DB $database;
-       ${NOTE_SCHEMA} ${access.sql};`,
-      { ...place, ...access.variables },
+       ${sql}`,
+      { namespace, database, ...variables },
     );
-    await this.central.update(record).merge({ is_ready: true });
-    return true;
+    await this.central.update(id).merge({
+      is_ready: true,
+      schema: { version: SCHEMA_VERSION, durations: durations() },
+    });
   }
 }
 
-function newCredentials(type: NewTenant['signIn']): TenantCredentials {
-  const secret = randomBytes(64).toString('hex');
+function newCredentials(type: NewTenant['signIn']): TenantRecord['credentials'] {
   return type === 'user'
-    ? { type, username: 'app', password: secret }
-    : { type, access: 'app', key: secret, algorithm: 'HS512', roles: ['Editor'] };
+    ? { type, username: 'app', password: newSecret() }
+    : { type, access: 'app', key: newSecret(), algorithm: 'HS512', roles: ['Editor'] };
 }
 
-/** How the tenant's own sessions get in. An editor reads and writes records, and changes no schema. */
-function defineAccess(credentials: TenantCredentials): { sql: string; variables: Record<string, string> } {
-  if (credentials.type === 'jwt') {
-    const { access: name, key } = credentials;
-    return {
-      sql: 'DEFINE ACCESS OVERWRITE $name ON DATABASE TYPE JWT ALGORITHM HS512 KEY $key',
-      variables: { name, key },
-    };
-  }
-  const { username: name, password } = credentials;
-  // PASSWORD is the one place that takes no variable; a JSON string is a SurrealQL string.
-  const sql = `DEFINE USER OVERWRITE $name ON DATABASE PASSWORD ${JSON.stringify(password)} ROLES EDITOR`;
-  return { sql, variables: { name } };
+function newSecret(): string {
+  return randomBytes(64).toString('hex');
 }

@@ -1,15 +1,29 @@
 import { Controller, Get } from '@nestjs/common';
-import { SkipTenant } from 'nestjs-surreal';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { SkipRecordUser, SkipTenant } from 'nestjs-surreal';
 import { TenantRegistry } from './tenant-registry.js';
 
-/** For the page's switch. A real application would show people only the tenants that they belong to. */
+/** A tenant by what anybody may know of it. */
+class TenantName {
+  @ApiProperty({ example: 'acme' })
+  id!: string;
+
+  @ApiProperty({ example: 'Acme' })
+  name!: string;
+}
+
+/** For the page's switch. A real application would not list its customers: a subdomain says which one it is. */
+@ApiTags('tenants')
 @Controller('tenants')
 @SkipTenant()
+@SkipRecordUser()
 export class TenantsController {
   constructor(private readonly tenants: TenantRegistry) {}
 
   @Get()
-  list(): Promise<{ id: string; name: string }[]> {
+  @ApiOperation({ summary: 'All tenants, for everybody' })
+  @ApiOkResponse({ type: [TenantName] })
+  list(): Promise<TenantName[]> {
     return this.tenants.list();
   }
 }
