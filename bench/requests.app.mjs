@@ -1,7 +1,13 @@
-// An application whose one handler reads one record, in one of five ways.
+// An application whose one handler reads one record, in one of six ways.
 import { UseGuards } from '@nestjs/common';
 import { RecordId } from 'surrealdb';
-import { InjectRequestSession, InMemoryTenantStore, TenantGuard, TenantSession } from '../dist/index.js';
+import {
+  InjectRequestSession,
+  InMemoryTenantStore,
+  RecordUserGuard,
+  TenantGuard,
+  TenantSession,
+} from '../dist/index.js';
 import { controller, serve } from './support/application.mjs';
 import { argument } from './support/remote.mjs';
 import { connectSdk, surrealModule } from './support/tenants.mjs';
@@ -48,7 +54,7 @@ async function cachedToken() {
   return access;
 }
 
-function library(decorate) {
+function library({ decorate, guards = [TenantGuard] } = {}) {
   class Notes {
     constructor(db) {
       this.db = db;
@@ -58,7 +64,7 @@ function library(decorate) {
       return this.db.select(RECORD);
     }
   }
-  const type = controller(Notes, { inject: [TenantSession], decorators: [UseGuards(TenantGuard)] });
+  const type = controller(Notes, { inject: [TenantSession], decorators: [UseGuards(...guards)] });
   decorate?.(type);
   return { imports: [surrealModule(server, new InMemoryTenantStore([tenant]))], controllers: [type] };
 }
@@ -71,7 +77,8 @@ const WAYS = {
     return perRequest((session) => session.authenticate(token));
   },
   library: () => library(),
-  requestScoped: () => library((type) => InjectRequestSession()(type, undefined, 0)),
+  requestScoped: () => library({ decorate: (type) => InjectRequestSession()(type, undefined, 0) }),
+  recordUser: () => library({ guards: [TenantGuard, RecordUserGuard] }),
 };
 
 await serve(await WAYS[way]());

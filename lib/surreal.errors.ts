@@ -89,8 +89,20 @@ export class SurrealModuleError extends Error {
   }
 }
 
+/** An error of one code. */
+interface CodedError<Code extends SurrealErrorCode> extends SurrealModuleError {
+  readonly code: Code;
+}
+
+/** In so many words: of an anonymous class the compiler's declaration would not say that it is an `Error`. */
+type CodedErrorClass<Code extends SurrealErrorCode> = Omit<typeof SurrealModuleError, 'code' | 'prototype'> & {
+  readonly code: SurrealErrorCode;
+  readonly prototype: CodedError<Code>;
+  new (message: string, options?: { cause?: unknown }): CodedError<Code>;
+};
+
 /** Makes the subclass of one code. The class is named at its declaration, so stack traces read well. */
-function errorOf<Code extends SurrealErrorCode>(errorCode: Code) {
+function errorOf<Code extends SurrealErrorCode>(errorCode: Code): CodedErrorClass<Code> {
   return class extends SurrealModuleError {
     static override readonly code: SurrealErrorCode = errorCode;
     declare readonly code: Code;

@@ -7,9 +7,10 @@ export const CONNECTIONS = 64;
  * own: one that has ever run code in an AsyncLocalStorage pays for it at every promise, whoever made it.
  * @param file of the application's process, which answers `port` and `cpu`
  * @param argumentOf the argument for one way's process
+ * @param options `headers` of every request, besides the tenant's
  * @returns by way: in each round, requests per second and CPU time of the application per request in µs
  */
-export async function alternate(ways, file, argumentOf, { rounds, sliceMillis, warmUpMillis, visit }) {
+export async function alternate(ways, file, argumentOf, { rounds, sliceMillis, warmUpMillis, visit, headers }) {
   const generator = new Remote('support/load.process.mjs');
   const applications = new Map(ways.map((way) => [way, new Remote(file, argumentOf(way))]));
   const ports = new Map();
@@ -17,7 +18,7 @@ export async function alternate(ways, file, argumentOf, { rounds, sliceMillis, w
   const slice = async (way, millis) => {
     const application = applications.get(way);
     const before = await application.call('cpu');
-    const done = await generator.call('load', { port: ports.get(way), connections: CONNECTIONS, millis });
+    const done = await generator.call('load', { port: ports.get(way), connections: CONNECTIONS, millis, headers });
     const cpu = (await application.call('cpu')) - before;
     return { requestsPerSecond: (done.requests * 1_000) / done.millis, cpuMicros: cpu / done.requests };
   };

@@ -64,8 +64,11 @@ async function pool(port, count) {
 }
 
 /** Keeps `connections` requests under way for some time. Resolves when the last one is answered. */
-async function load({ port, connections, millis }) {
-  const text = `GET / HTTP/1.1\r\nhost: localhost\r\nx-tenant-id: acme\r\n\r\n`;
+async function load({ port, connections, millis, headers = {} }) {
+  const lines = Object.entries({ host: 'localhost', 'x-tenant-id': 'acme', ...headers }).map((header) =>
+    header.join(': '),
+  );
+  const text = `GET / HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`;
   const open = await pool(port, connections);
   const begin = performance.now();
   let requests = 0;

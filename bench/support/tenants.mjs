@@ -1,3 +1,4 @@
+import { SignJWT } from 'jose';
 import { createRemoteEngines, Surreal } from 'surrealdb';
 import { WebSocket } from 'ws';
 import { fromHeader, SurrealModule } from '../../dist/index.js';
@@ -45,7 +46,22 @@ function definition({ namespace, database, credentials }) {
       ? `DEFINE ACCESS ${credentials.access} ON DATABASE TYPE JWT ALGORITHM HS512 KEY '${credentials.key}'`
       : `DEFINE USER ${credentials.username} ON DATABASE PASSWORD '${credentials.password}' ROLES EDITOR`;
   return `DEFINE NAMESPACE ${namespace}; USE NS ${namespace}; DEFINE DATABASE ${database}; USE DB ${database};
-    DEFINE TABLE note; CREATE note:one SET text = 'hello'; ${entrance};`;
+    DEFINE TABLE note PERMISSIONS FULL; CREATE note:one SET text = 'hello'; ${entrance};`;
+}
+
+const PEOPLE_KEY = 'the key of the access method of people';
+
+/** Lets a record user into a tenant, and gives that user's token. */
+export async function defineRecordUser(server, { namespace, database }) {
+  const sdk = await connectSdk(server);
+  await sdk.query(`USE NS ${namespace} DB ${database};
+    DEFINE TABLE user PERMISSIONS FOR select WHERE id = $auth; CREATE user:one;
+    DEFINE ACCESS people ON DATABASE TYPE RECORD WITH JWT ALGORITHM HS512 KEY '${PEOPLE_KEY}'`);
+  await sdk.close();
+  return await new SignJWT({ ns: namespace, db: database, ac: 'people', id: 'user:one' })
+    .setProtectedHeader({ alg: 'HS512', typ: 'JWT' })
+    .setExpirationTime('2h')
+    .sign(new TextEncoder().encode(PEOPLE_KEY));
 }
 
 /** The library's module for these tenants, named by a header. */

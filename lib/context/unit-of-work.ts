@@ -75,11 +75,13 @@ export class UnitOfWork implements LeaseOwner {
    * @throws UnauthenticatedError, TenantMismatchError when the token does not hold; the unit is nobody's then
    */
   becomeCaller(caller: Caller): Promise<void> | undefined {
-    if (this.#caller !== undefined && this.#caller !== caller) {
-      throw new ContextMissingError('This unit of work belongs to another caller already.');
+    if (this.#caller === undefined) {
+      this.#caller = caller;
+      return this.session.becomeCaller(caller);
     }
-    this.#caller = caller;
-    return this.session.becomeCaller(caller);
+    // A guard that runs again: for another field of a GraphQL operation, or registered twice.
+    if (this.#caller.key === caller.key) return this.session.ready();
+    throw new ContextMissingError('This unit of work belongs to another caller already.');
   }
 
   /** Closes the session. Safe to call twice; without a promise where there is nothing to wait for. */

@@ -117,6 +117,11 @@ export class SessionHandle extends RoadQueryable {
     return this.#lease.becomeCaller(caller);
   }
 
+  /** Signs the session in now rather than at the first query; without a promise where that has been done. */
+  ready(): Promise<void> | undefined {
+    return this.#lease.ready();
+  }
+
   /** Attaches the session now rather than at the first query; it is one of its own. For `Tenancy.attach()`. */
   async attach(): Promise<this> {
     await this.#lease.changes.attach();

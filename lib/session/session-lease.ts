@@ -72,6 +72,11 @@ export class SessionLease implements QueryRoad {
   /** As `SessionHandle.becomeCaller`; without a promise where nothing has to be waited for. */
   becomeCaller(caller: Caller): Promise<void> | undefined {
     this.#slot.becomeCaller(caller);
+    return this.ready();
+  }
+
+  /** As `SessionHandle.ready`. */
+  ready(): Promise<void> | undefined {
     const session = this.#slot.take();
     if (session === undefined) return this.withSession(() => Promise.resolve());
     void this.#resources.pool.release(session);

@@ -150,7 +150,7 @@ class SettingGuard implements CanActivate {
   async canActivate(context: ExecutionContext): Promise<boolean> {
     await this.db.set('before', 1);
     const [before] = await this.db.query('RETURN [$before, $auth]');
-    Object.assign(context.switchToHttp().getRequest<object>(), { before });
+    Object.assign(context.switchToHttp().getRequest<object>(), { before, id: String(this.db.id) });
     return true;
   }
 }
@@ -162,6 +162,16 @@ class GuardedController {
   async guarded(@TenantSession() db: TenantSession, @Req() { before }: { before: unknown }) {
     const [now] = await db.query('RETURN [$before, <string> $auth]');
     return { before, now };
+  }
+}
+
+@Controller('twice')
+@UseGuards(TenantGuard, RecordUserGuard, SettingGuard, RecordUserGuard)
+class TwiceGuardedController {
+  @Get()
+  async twice(@TenantSession() db: TenantSession, @Req() { id }: { id: string }) {
+    const [now] = await db.query('RETURN [$before, <string> $auth]');
+    return { now, isSame: String(db.id) === id };
   }
 }
 
@@ -195,7 +205,10 @@ async function serve(
   { tenants = [acme, globex], platform = 'express' as Platform } = {},
 ) {
   const settings = moduleOptions(database, new TenantMap(...tenants), options);
-  const { app, url } = await listen(settings, { controllers: [PeopleController, GuardedController], platform });
+  const { app, url } = await listen(settings, {
+    controllers: [PeopleController, GuardedController, TwiceGuardedController],
+    platform,
+  });
   open.push(app);
   const ask = async (path: string, { method, token, body, tenant = 'acme', headers = {} }: Asked = {}) => {
     const response = await fetch(`${url}/${path}`, {
@@ -603,6 +616,14 @@ describe('the session of a record user', () => {
     const { ask } = await serve();
     const answer = await ask('guarded', { token: mint(acme) });
     expect(answer).toEqual({ status: 200, body: { before: [1, null], now: [1, 'user:anna'] } });
+  });
+
+  it('stays the one it is where the guard runs twice', async () => {
+    const { ask } = await serve();
+    expect(await ask('twice', { token: mint(acme) })).toEqual({
+      status: 200,
+      body: { now: [1, 'user:anna'], isSame: true },
+    });
   });
 
   it('R6: is one of its tenant’s share, so that no tenant’s users take the place of others', async () => {

@@ -1,5 +1,5 @@
-import { Injectable, UnauthorizedException } from '@nestjs/common';
-import { type RecordId, TenantAuth, TenantSession } from 'nestjs-surreal';
+import { Injectable } from '@nestjs/common';
+import { type RecordId, TenantAuth, TenantSession, UnauthenticatedError } from 'nestjs-surreal';
 import type { Person, SignIn, SignUp, TokenPair } from './person.dto.js';
 
 /** The access method of `schema/people.surql`, which has its SIGNUP and SIGNIN. */
@@ -32,11 +32,11 @@ export class PeopleService {
     return this.auth.invalidate(refresh === undefined ? {} : { refresh });
   }
 
-  /** @throws UnauthorizedException for somebody who is not there any more */
+  /** @throws UnauthenticatedError for somebody who is not there any more */
   async find(user: RecordId): Promise<Person> {
     // As that person: the schema shows people their own record only, and of the password nothing.
     const person = await this.db.select<PersonRecord>(user);
-    if (person === undefined) throw new UnauthorizedException('There is no such person any more.');
+    if (person === undefined) throw new UnauthenticatedError('There is no such person any more.');
     return { id: person.id.id, name: person.name, email: person.email };
   }
 }
