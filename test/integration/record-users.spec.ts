@@ -323,6 +323,20 @@ describe('RecordUserGuard', () => {
     expect((await askOther('me', { headers: cookie(mint(acme)) })).status).toBe(401);
   });
 
+  it('R1: serves no token from where its tenant was before it moved', async () => {
+    const store = new TenantMap({ ...acme, id: 'moving' });
+    const { app, url } = await listen(moduleOptions(database, store), { controllers: [PeopleController] });
+    open.push(app);
+    const ask = async (token: string) => {
+      const headers = { 'x-tenant-id': 'moving', authorization: `Bearer ${token}` };
+      return (await fetch(`${url}/me`, { headers })).status;
+    };
+    expect(await ask(mint(acme))).toBe(200);
+    store.tenants.set('moving', { ...globex, id: 'moving' });
+    expect(await ask(mint(acme))).toBe(403);
+    expect(await ask(mint(globex))).toBe(200);
+  });
+
   it('fails closed where TenantGuard has not found the tenant', async () => {
     const { ask } = await serve();
     expect(await ask('central', { token: mint(acme) })).toMatchObject({
@@ -523,6 +537,13 @@ describe('TenantAuth', () => {
     expect((await ask('refresh', { body: tokens })).status).toBe(401);
     // Nobody else is: not even the same user with another token.
     expect((await ask('me', { token: mint(acme, 'user:bert') })).status).toBe(200);
+  });
+
+  it('gives no new tokens for a refresh token that was not revoked, to whoever has signed out', async () => {
+    const { ask } = await serve();
+    const { body: tokens } = await ask('signin', { body: bert });
+    expect((await ask('signout', { token: tokens.access, body: {} })).status).toBe(204);
+    expect((await ask('refresh', { body: tokens })).status).toBe(401);
   });
 
   it('keeps sign-outs where recordUsers.revocations says, for all processes of an application', async () => {
