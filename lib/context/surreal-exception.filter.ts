@@ -30,8 +30,12 @@ export class SurrealExceptionFilter implements ExceptionFilter {
     // GraphQL and others answer what a filter throws in their own way.
     if (host.getType() !== 'http') throw answer;
     const response: object = host.switchToHttp().getResponse();
-    if (error.retryAfterSeconds !== undefined && !httpAdapter.isHeadersSent(response)) {
-      httpAdapter.setHeader(response, 'Retry-After', String(error.retryAfterSeconds));
+    if (!httpAdapter.isHeadersSent(response)) {
+      // RFC 9110 wants it with every 401.
+      if (error.status === 401) httpAdapter.setHeader(response, 'WWW-Authenticate', 'Bearer');
+      if (error.retryAfterSeconds !== undefined) {
+        httpAdapter.setHeader(response, 'Retry-After', String(error.retryAfterSeconds));
+      }
     }
     base.catch(answer, host);
   }

@@ -29,7 +29,8 @@ export interface TenantSession extends SurrealQueryable {
   set(name: string, value: unknown): Promise<void>;
   unset(name: string): Promise<void>;
   /**
-   * Signs this handle in as somebody else of the same tenant: a user of its database, or a record user. Transactions that
+   * Signs this handle in as somebody else of the same tenant: a user of its database, a record user, or the holder of a grant's
+   * key. Transactions that
    * are open go on as who began them; live queries end.
    * @throws UnauthenticatedError when the database refuses; the handle stays signed in as before
    * @throws TenantMismatchError when it would end outside the tenant's namespace and database; the handle is closed
@@ -47,8 +48,8 @@ export interface TenantSession extends SurrealQueryable {
    */
   use(target: { namespace: string; database: string }): Promise<void>;
   /**
-   * The queries of this session with bounds of their own, such as `db.withOptions({ signal }).select(…)`. Those that are
-   * not given stay as they are for the unit of work.
+   * The queries of this session with bounds of their own, such as `db.withOptions({ signal }).select(…)`, or held to
+   * `strictWrites`. What is not given stays as it is for the unit of work.
    * @throws InvalidOptionsError
    */
   withOptions(options: CallOptions): SurrealQueryable;

@@ -222,6 +222,8 @@ async function serve(
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
+    // RFC 9110: a 401 says how to sign in.
+    if (response.status === 401) expect(response.headers.get('www-authenticate')).toBe('Bearer');
     return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
   };
   return { app, ask, tenancy: app.get(Tenancy) };
