@@ -2,8 +2,6 @@
 export default {
   testEnvironment: '<rootDir>/dist/testing/jest-environment.js',
   roots: ['<rootDir>/test'],
-  // Most tests wait for something, or for another process: two files at a time keep two processors busy.
-  maxWorkers: 2,
   testMatch: ['**/*.spec.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {

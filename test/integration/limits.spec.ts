@@ -242,6 +242,8 @@ describe('calls that nobody waits for any more', () => {
     await hold.release();
     for (let tries = 0; tries < 100 && (await faultsOf(database).openTransactions()) > 0; tries++) await sleep(10);
     expect(await faultsOf(database).openTransactions()).toBe(0);
+    // What the server is done with it says a moment later.
+    for (let tries = 0; tries < 100 && app.tenancy.stats().calls.inFlight > 0; tries++) await sleep(10);
     expect(app.tenancy.stats().calls.inFlight).toBe(0);
   });
 
