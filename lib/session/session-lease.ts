@@ -11,6 +11,7 @@ import { LiveSubscriptions } from './live-subscriptions.js';
 import type { QueryRoad, RpcQueryResult } from './query-connection.js';
 import { tracedQuery } from './query-tracer.js';
 import type { Dependent, ServerSession, SessionState } from './server-session.js';
+import { signedOut } from './session-errors.js';
 import { SessionChanges } from './session-changes.js';
 import { type LeaseOwner, SessionSlot } from './session-slot.js';
 
@@ -77,6 +78,8 @@ export class SessionLease implements QueryRoad {
 
   /** As `SessionHandle.ready`. */
   ready(): Promise<void> | undefined {
+    // A session that is taken after the end is given back by nobody.
+    this.assertOpen();
     const session = this.#slot.take();
     if (session === undefined) return this.withSession(() => Promise.resolve());
     void this.#resources.pool.release(session);
@@ -172,7 +175,7 @@ export class SessionLease implements QueryRoad {
     let call: Call | undefined;
     const failed = (error: unknown): Error => {
       call?.end();
-      return statistics.failed(translateDatabaseError(error)) as Error;
+      return statistics.failed(this.#told(translateDatabaseError(error))) as Error;
     };
     try {
       this.assertOpen();
@@ -191,6 +194,12 @@ export class SessionLease implements QueryRoad {
     } catch (error) {
       return Promise.reject(failed(error));
     }
+  }
+
+  /** A caller who has signed out meanwhile is told so, and not that a session is closed. */
+  #told(error: unknown): unknown {
+    const isSignedOut = this.#owner.caller?.isRevoked === true && !this.isClosed;
+    return isSignedOut && error instanceof SessionClosedError ? signedOut() : error;
   }
 
   /** Ends all calls when the unit's own signal is aborted. */

@@ -105,13 +105,20 @@ export class SessionPool<Session extends PoolableSession> {
    */
   acquire(request: SessionRequest<Session>, onWait?: OnWait): Session | Promise<Session> {
     if (this.#closed) return Promise.reject(new SessionClosedError(SHUTTING_DOWN));
-    const { tenantId, key, takesShare } = request;
+    const { tenantId, key } = request;
     const existing = key === undefined ? undefined : this.existingShared(key);
     if (existing !== undefined) return existing;
     const take = () => this.#take(request);
     // In turn, behind those who wait already.
     const taken = this.#waiters.size === 0 ? take() : 'no room';
-    return typeof taken === 'string' ? this.#waiters.wait(tenantId, takesShare, take, onWait) : taken;
+    if (typeof taken !== 'string') return taken;
+    const taking = this.#waiters.wait(tenantId, request, take, onWait);
+    if (key === undefined) return taking;
+    // Only now that whoever has made it waits no more: who is served while he still does would be served twice.
+    return taking.then((session) => {
+      this.#waiters.serveSharing(tenantId, key);
+      return session;
+    });
   }
 
   /**
@@ -194,7 +201,6 @@ export class SessionPool<Session extends PoolableSession> {
     this.#countShare(session, 1);
     this.#sweeper ??= this.#startSweeper();
     this.retain(session);
-    if (session.key !== undefined && this.#waiters.size > 0) this.#waiters.serveTenant((session.tenant as Tenant).id);
     return session;
   }
 
@@ -222,13 +228,21 @@ export class SessionPool<Session extends PoolableSession> {
   #closeFirstIdle(test: (session: Session) => boolean): boolean {
     for (const session of this.#shared.values()) {
       if (session.uses > 0 || !test(session)) continue;
-      void this.#close(session, 'The session made room for another.');
+      void this.#leave(session, 'The session made room for another.');
       return true;
     }
     return false;
   }
 
+  /** Closes a session, whose place is free for those who wait. */
   async #close(session: Session, because: string): Promise<void> {
+    const leaving = this.#leave(session, because);
+    if (this.#waiters.size > 0) this.#waiters.serve();
+    await leaving;
+  }
+
+  /** Closes a session, whose place is somebody's already. */
+  async #leave(session: Session, because: string): Promise<void> {
     if (this.#sessions.delete(session)) this.#countShare(session, -1);
     const { key } = session;
     if (key !== undefined && this.#shared.get(key) === session) this.#shared.delete(key);
@@ -238,7 +252,6 @@ export class SessionPool<Session extends PoolableSession> {
     }
     const closing = session.close(because);
     this.#closing.add(closing);
-    if (this.#waiters.size > 0) this.#waiters.serve();
     await closing.finally(() => this.#closing.delete(closing));
   }
 

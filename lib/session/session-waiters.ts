@@ -15,9 +15,15 @@ export interface WaitingOptions {
 /** What came of an attempt to take a session: had, none for this tenant at the moment, none for anybody. */
 export type Attempt = 'taken' | 'share is used up' | 'no room';
 
-interface Waiter {
-  /** Whether it waits for a session of its own, of which its tenant has a share. */
-  isOwn: boolean;
+/** What is waited for. */
+export interface Wanted {
+  /** What those who share the session ask for it by; undefined for one of one's own. */
+  key: string | undefined;
+  /** Whether it is one of its tenant's share. */
+  takesShare: boolean;
+}
+
+interface Waiter extends Wanted {
   attempt: () => Attempt;
   fail: (error: Error) => void;
 }
@@ -54,22 +60,30 @@ export class SessionWaiters {
    * @throws PoolExhaustedError when too many wait already, or none was to be had within `acquireTimeoutMillis`
    */
   wait<Session extends object>(
-    key: string,
-    isOwn: boolean,
+    tenantId: string,
+    { key, takesShare }: Wanted,
     take: () => Session | Exclude<Attempt, 'taken'>,
     onWait: OnWait | undefined,
   ): Promise<Session> {
     return new Promise<Session>((resolve, reject) => {
-      this.#assertRoom(key);
+      this.#assertRoom(tenantId);
       let lastAttempt: Attempt = 'no room';
+      let isAttempting = false;
+      let isOver = false;
       const leave = () => {
+        isOver = true;
         clearTimeout(timer);
-        this.#remove(key, waiter);
+        this.#remove(tenantId, waiter);
       };
       const waiter: Waiter = {
-        isOwn,
+        key,
+        takesShare,
         attempt: () => {
+          // An attempt can close a session, and that serves all who wait: this one is at it already, or has been served.
+          if (isOver || isAttempting) return isOver ? 'taken' : 'no room';
+          isAttempting = true;
           const taken = take();
+          isAttempting = false;
           if (typeof taken === 'string') return (lastAttempt = taken);
           leave();
           resolve(taken);
@@ -82,7 +96,7 @@ export class SessionWaiters {
       };
       const { acquireTimeoutMillis } = this.#options;
       const timer = setTimeout(() => waiter.fail(this.#exhausted(lastAttempt)), acquireTimeoutMillis);
-      this.#add(key, waiter);
+      this.#add(tenantId, waiter);
       lastAttempt = waiter.attempt();
       if (lastAttempt !== 'taken') onWait?.(waiter.fail);
     });
@@ -102,10 +116,10 @@ export class SessionWaiters {
     this.#isServing = false;
   }
 
-  /** Serves all of one tenant that can be served; for when a session has come that they can share. */
-  serveTenant(key: string): void {
-    const waiters = this.#waiting.get(key) ?? new Set();
-    while (serveFirst(waiters) === 'taken');
+  /** Serves those who wait for a session that has come, and which they share. */
+  serveSharing(tenantId: string, key: string): void {
+    const waiters = [...(this.#waiting.get(tenantId) ?? [])];
+    for (const waiter of waiters) if (waiter.key === key) waiter.attempt();
   }
 
   fail(error: Error): void {
@@ -156,7 +170,7 @@ export class SessionWaiters {
 function serveFirst(waiters: ReadonlySet<Waiter>): Attempt | undefined {
   let attempt: Attempt | undefined;
   for (const waiter of waiters) {
-    if (waiter.isOwn && attempt === 'share is used up') continue;
+    if (waiter.takesShare && attempt === 'share is used up') continue;
     attempt = waiter.attempt();
     if (attempt !== 'share is used up') return attempt;
   }

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { Controller, Get, type INestApplication, UseGuards } from '@nestjs/common';
+import { Controller, Get, Headers, type INestApplication, Post, UseGuards } from '@nestjs/common';
 import {
   RecordUser,
   RecordUserGuard,
@@ -7,6 +8,7 @@ import {
   Table,
   Tenancy,
   type Tenant,
+  TenantAuth,
   TenantGuard,
   TenantSession,
 } from 'nestjs-surreal';
@@ -20,7 +22,10 @@ const TEXTS = { 'user:anna': ['of Anna', 'shared by Bert'], 'user:bert': ['of Be
 @Controller()
 @UseGuards(TenantGuard, RecordUserGuard)
 class MineController {
-  constructor(private readonly db: TenantSession) {}
+  constructor(
+    private readonly db: TenantSession,
+    private readonly auth: TenantAuth,
+  ) {}
 
   @Get('mine')
   async mine(@RecordUser() { id }: RecordUser) {
@@ -29,6 +34,17 @@ class MineController {
       this.db.select<{ text: string }>(new Table('memo')),
     ]);
     return [String(id), ...auth, memos.map(({ text }) => text).sort()];
+  }
+
+  @Get('set')
+  async set(@Headers('x-value') value: string) {
+    await this.db.set('value', value);
+    return await this.db.query('RETURN [$value, <string> $auth]');
+  }
+
+  @Post('signout')
+  async signout() {
+    await this.auth.invalidate();
   }
 
   @Get('all')
@@ -117,3 +133,59 @@ it('R1, R2: two record users and the system user of a tenant, at once on one soc
   ]);
   expect(checked).toBeGreaterThan(10_000 * ROUNDS);
 }, 120_000);
+
+it('R6, R8: far fewer sessions than users, who sign out, change theirs and lose their socket: every place comes back', async () => {
+  const sessions = {
+    max: 8,
+    maxOwnPerTenant: 4,
+    acquireTimeoutMillis: 5_000,
+    idleTimeoutMillis: 300,
+    maxLifetimeMillis: 700,
+  };
+  const store = new TenantMap(acme, await defineTenantWithPeople(database.admin, { id: 'globex' }));
+  const options = moduleOptions(database, store, { sessions, sockets: 2, recordUsers: { recheckMillis: 200 } });
+  const crowded = await listen(options, { controllers: [MineController] });
+  const tenancy = crowded.app.get(Tenancy);
+  try {
+    let tokens = 0;
+    const newToken = (tenant: Tenant) => mint(tenant, 'user:anna', { jti: `crowd ${tokens++}` });
+    const users = [...store.tenants.values()].flatMap((tenant) =>
+      Array.from({ length: 8 }, () => ({ tenant, token: newToken(tenant) })),
+    );
+    const end = Date.now() + 5_000 * ROUNDS;
+    const seen: Record<string, number> = {};
+    const ask = async (path: string, user: (typeof users)[number], value = '', method = 'GET') => {
+      const headers = { 'x-tenant-id': user.tenant.id, authorization: `Bearer ${user.token}`, 'x-value': value };
+      const response = await fetch(`${crowded.url}/${path}`, { method, headers });
+      const body = (await response.text()) || 'null';
+      seen[response.status] = (seen[response.status] ?? 0) + 1;
+      return { status: response.status, body: JSON.parse(body) as unknown };
+    };
+    const worker = async (number: number) => {
+      for (let round = number; Date.now() < end; round++) {
+        const user = users[(round * 7) % users.length]!;
+        const value = `${number} ${round}`;
+        const { status, body } = await ask(round % 3 === 0 ? 'set' : round % 5 === 0 ? 'all' : 'mine', user, value);
+        if (status === 200 && round % 3 === 0) expect(body).toEqual([[value, 'user:anna']]);
+        if (round % 40 !== 0) continue;
+        const { token } = user;
+        await ask('signout', user, '', 'POST');
+        if (user.token === token) user.token = newToken(user.tenant);
+      }
+    };
+    const drops = (async () => {
+      for (; hasFaults && Date.now() < end; await sleep(1_500)) await dropConnections(database);
+    })();
+    await Promise.all([...Array.from({ length: 24 }, (_, number) => worker(number)), drops]);
+    expect(seen[200]).toBeGreaterThan(500);
+    // Signed out, or the socket was away: nothing else goes wrong.
+    expect(Object.keys(seen).filter((status) => !['200', '201', '401', '503'].includes(status))).toEqual([]);
+    for (let tries = 0; tries < 200 && tenancy.stats().sessions.inUse > 0; tries++) await sleep(10);
+    expect(tenancy.stats().sessions).toMatchObject({ inUse: 0, waiting: 0 });
+    // The whole of a tenant's share is there again.
+    const own = await Promise.all(Array.from({ length: 4 }, () => tenancy.attach(acme)));
+    await Promise.all(own.map((db) => db.detach()));
+  } finally {
+    await crowded.app.close();
+  }
+}, 60_000);

@@ -125,7 +125,7 @@ describe('SessionPool', () => {
         await pool.release(session);
       })(),
     );
-    await Promise.all(waiting);
+    await Promise.all(waiting.map(async (one) => one));
     expect(order).toEqual(['first', 'second', 'newcomer']);
   });
 
@@ -139,7 +139,7 @@ describe('SessionPool', () => {
       await pool.release(session);
     });
     void pool.release(held);
-    await Promise.all(waiting);
+    await Promise.all(waiting.map(async (one) => one));
     expect(order).toEqual(['a', 'b', 'a', 'b', 'a']);
   });
 
@@ -252,5 +252,49 @@ describe('SessionPool', () => {
     await pool.release(first);
     expect(first.closedBecause).toMatch(/released/);
     expect(await acquireOf(a, 'caller')).toBe(second);
+  });
+
+  it('R8: counts a session once for each of those who have waited for it', async () => {
+    make({ max: 1 });
+    const held = await acquireOwn(a);
+    const waiting = [acquireShared(b), acquireShared(b), acquireShared(b)];
+    await pool.release(held);
+    const [first, ...others] = await Promise.all(waiting.map(async (one) => one));
+    for (const other of others) expect(other).toBe(first);
+    expect(first!.uses).toBe(3);
+    for (let use = 0; use < 3; use++) void pool.release(first!);
+    expect(first!.uses).toBe(0);
+    // And so it can make room.
+    await acquireShared(c);
+  });
+
+  it('R6: a session that has come is for those who share it; all others wait for their turn', async () => {
+    make({ max: 2, acquireTimeoutMillis: 1_000 });
+    const held = [await acquireOwn(a), await acquireOwn(a)];
+    const order: string[] = [];
+    const wait = (name: string, acquiring: FakeSession | Promise<FakeSession>) =>
+      void Promise.resolve(acquiring).then(
+        () => order.push(name),
+        () => undefined,
+      );
+    for (const name of ['a1', 'a2', 'a3']) wait(name, acquireOf(a, name));
+    wait('a1 again', acquireOf(a, 'a1'));
+    wait('b', acquireShared(b));
+    await pool.release(held[0]!);
+    await pool.release(held[1]!);
+    await sleep(20);
+    expect(order).toEqual(['a1', 'a1 again', 'b']);
+  });
+
+  it('R8: gives the place that it has made to whoever asked, once, though others wait', async () => {
+    make({ max: 2, maxOwnPerTenant: 1 });
+    await acquireOwn(a);
+    // Waits for its share, of which there is no more.
+    void Promise.resolve(acquireOwn(a)).catch(() => undefined);
+    void pool.release(await acquireShared(b));
+    const session = await acquireShared(c);
+    expect([session.uses, pool.sessions.size]).toEqual([1, 2]);
+    void pool.release(session);
+    expect([...pool.sessions].map(({ uses }) => uses).sort()).toEqual([0, 1]);
   });
 });
