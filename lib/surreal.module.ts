@@ -214,7 +214,7 @@ function makeResources(
     recordExists: (tenant, record) => existsForTenant(handleResources, tenant, record),
   };
   const handleResources: HandleResources = {
-    pool: new SessionPool<ServerSession>({ ...options.sessions, ...options.calls }),
+    pool: new SessionPool<ServerSession>({ ...options.sessions, ...options.calls, ...options.recordUsers }),
     openShared: (tenant, principal) => ServerSession.shared(sessionResources, tenant, principal),
     openOwn: (state) => new ServerSession(sessionResources, state, true),
     sockets,

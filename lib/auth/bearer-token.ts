@@ -43,8 +43,8 @@ function fromAuthorization(request: TokenRequest): string | undefined {
   const count = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length;
   if (count > 1) throw new UnauthenticatedError('The request has more than one Authorization header.');
   const header = request.headers?.authorization;
-  if (typeof header !== 'string' || !/^Bearer(?: |$)/i.test(header)) return undefined;
-  const token = /^Bearer +([\w.~+/=-]+) *$/i.exec(header)?.[1];
+  if (typeof header !== 'string' || !/^Bearer(?:\s|$)/i.test(header)) return undefined;
+  const token = /^Bearer\s+([\w.~+/=-]+)\s*$/i.exec(header)?.[1];
   if (token === undefined) throw new UnauthenticatedError('The Authorization header has no bearer token in it.');
   return token;
 }
@@ -53,6 +53,10 @@ function fromCookie({ headers }: TokenRequest, name: string | undefined): string
   const header = headers?.cookie;
   if (name === undefined || typeof header !== 'string') return undefined;
   const value = parse(header)[name];
+  // The first of two counts here, and perhaps the last for whoever stands in front.
+  if (header.split(';').filter((pair) => pair.split('=')[0]?.trim() === name).length > 1) {
+    throw new UnauthenticatedError('The request has the cookie of its token more than once.');
+  }
   return value === '' ? undefined : value;
 }
 

@@ -46,23 +46,26 @@ export class Callers {
     await Promise.all([this.#shared?.add(revocationId, expiresAt), this.#close(caller)]);
   }
 
-  /** Whether a token's bearer has signed out, or another token's that says the same. */
-  async isRevoked(tenant: Tenant, token: string): Promise<boolean> {
-    const id = Caller.revocationIdOf(tenant, token);
-    return this.#revoked.has(id) || (await this.#shared?.has(id)) === true;
-  }
-
-  /** Closes the sessions of a user, whatever tokens they were signed in with. */
+  /** Closes the sessions of a user, whatever tokens they were signed in with; those that are being signed in look again. */
   async closeUser(tenantId: string, user: RecordId): Promise<void> {
+    for (const session of this.#pool.sessions) {
+      // Who it is going to be is not known yet. Given up in the middle, it signs in anew, and looks.
+      if (session.tenant?.id === tenantId && session.identity === undefined) void session.rebuild(session.id);
+    }
     const isOf = ({ tenant, identity }: ServerSession) =>
       tenant?.id === tenantId && identity?.record !== undefined && String(identity.record) === String(user);
     await this.#pool.closeWhere(isOf, 'The sessions of this user were closed.');
   }
 
+  /** Also what a handle has signed in by itself with the same token. */
   async #close({ revocationId }: Caller): Promise<void> {
-    const isOf = ({ state: { principal } }: ServerSession) =>
-      principal.type === 'caller' && principal.revocationId === revocationId;
-    await this.#pool.closeWhere(isOf, 'The user has signed out.');
+    const idOf = ({ tenant, state: { principal } }: ServerSession) => {
+      if (principal.type === 'caller') return principal.revocationId;
+      return principal.type === 'bearer' && tenant !== undefined
+        ? Caller.revocationIdOf(tenant, principal.token)
+        : undefined;
+    };
+    await this.#pool.closeWhere((session) => idOf(session) === revocationId, 'The user has signed out.');
   }
 
   #admit(caller: Caller, isRevoked: boolean): Caller {

@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import { unitOfRequest } from '../context/unit-context.js';
 import type { UnitOfWork } from '../context/unit-of-work.js';
 import type { Caller } from '../session/caller.js';
-import { ContextMissingError } from '../surreal.errors.js';
+import { ContextMissingError, InvalidOptionsError } from '../surreal.errors.js';
 import { isPromiseLike } from '../tenant/tenant-resolver.js';
 import { httpRequestOf } from '../tenant/tenant-strategy.js';
 import type { SystemRole } from '../tenant/tenant-credentials.js';
@@ -48,22 +48,34 @@ export class RecordUserGuard implements CanActivate {
    * has signed out, or of an access method that is not among `recordUsers.access`
    * @throws TenantMismatchError the token of another tenant
    * @throws NotAllowedError a token without the role of `@SystemRoles()`
+   * @throws InvalidOptionsError for a handler that is for everybody and for some at once
    * @throws ContextMissingError before `TenantGuard`, and for transports without a unit of work
    */
   canActivate(context: ExecutionContext): Promise<boolean> | boolean {
-    const targets = [context.getHandler(), context.getClass()];
-    if (this.#reflector.getAllAndOverride<boolean | undefined>(SKIP_RECORD_USER, targets) === true) return true;
+    const admitted = this.#admittedBy(context);
+    if (admitted === 'everybody') return true;
     const unit = unitOfRequest(httpRequestOf(context));
     if (unit?.tenant === undefined) throw noTenant(context);
     const { callers, options } = this.#resources;
     const token = bearerTokenOf(context, options.cookie);
     if (token === undefined) throw missingToken();
-    const roles = this.#reflector.getAllAndOverride<SystemRole[] | undefined>(SYSTEM_ROLES, targets);
     // No promise where none is needed: every request of a user passes here.
     const caller = callers.find(unit.tenant, token);
     return isPromiseLike(caller)
-      ? caller.then((found) => this.#enter(unit, found, roles))
-      : this.#enter(unit, caller, roles);
+      ? caller.then((found) => this.#enter(unit, found, admitted))
+      : this.#enter(unit, caller, admitted);
+  }
+
+  /** Whom the decorators let in; undefined for record users. What is on the handler goes before what is on its controller. */
+  #admittedBy(context: ExecutionContext): SystemRole[] | 'everybody' | undefined {
+    for (const target of [context.getHandler(), context.getClass()]) {
+      const isSkipped = this.#reflector.get<boolean | undefined>(SKIP_RECORD_USER, target) === true;
+      const roles = this.#reflector.get<SystemRole[] | undefined>(SYSTEM_ROLES, target);
+      if (isSkipped && roles !== undefined) throw contradiction(target.name);
+      if (isSkipped) return 'everybody';
+      if (roles !== undefined) return roles;
+    }
+    return undefined;
   }
 
   #enter(unit: UnitOfWork, caller: Caller, roles: SystemRole[] | undefined): Promise<boolean> | boolean {
@@ -76,6 +88,12 @@ export class RecordUserGuard implements CanActivate {
     assertRecordUser(session.identity, this.#resources.options.access);
     return true;
   }
+}
+
+function contradiction(name: string): InvalidOptionsError {
+  return new InvalidOptionsError(
+    `${name} has both @SkipRecordUser(), for everybody, and @SystemRoles(), for those who have a role. Remove one of them.`,
+  );
 }
 
 function noTenant(context: ExecutionContext): ContextMissingError {

@@ -15,7 +15,7 @@ export function assertRecordUser(identity: Identity | undefined, access: readonl
 }
 
 /** By session on the server, since roles do not change while one lives. */
-const rolesOf = new WeakMap<Identity, Promise<string[]>>();
+const rolesOf = new WeakMap<Identity, string[]>();
 
 /**
  * @throws NotAllowedError for whoever is no system user with one of the roles
@@ -23,10 +23,11 @@ const rolesOf = new WeakMap<Identity, Promise<string[]>>();
 export async function assertSystemRole(session: SessionHandle, roles: readonly string[]): Promise<void> {
   const { identity } = session;
   if (identity !== undefined && identity.record === undefined) {
-    let known = rolesOf.get(identity);
-    if (known === undefined) rolesOf.set(identity, (known = readRoles(session, identity)));
+    // Only what was found out: a look that failed is one request's matter.
+    const known = rolesOf.get(identity) ?? (await readRoles(session, identity));
+    rolesOf.set(identity, known);
     const wanted = roles.map((role) => role.toLowerCase());
-    if ((await known).some((role) => wanted.includes(role.toLowerCase()))) return;
+    if (known.some((role) => wanted.includes(role.toLowerCase()))) return;
   }
   throw new NotAllowedError(`This is for system users of the tenant's database with the role ${roles.join(' or ')}.`);
 }

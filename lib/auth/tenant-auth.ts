@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { RecordId, Tokens } from 'surrealdb';
 import type { UnitOfWork } from '../context/unit-of-work.js';
+import type { SessionHandle } from '../session/session-handle.js';
 import { assertPresentForm } from '../session/rpc-auth.js';
 import { refusedSignin } from '../session/signin-errors.js';
 import { readTokenClaims } from '../session/token-claims.js';
@@ -65,9 +66,6 @@ export class TenantAuth {
     const unit = this.#unit();
     const tenant = unit.requireTenant();
     assertOfTenant(tenant, access);
-    if (await this.#resources.callers.isRevoked(tenant, access)) {
-      throw new UnauthenticatedError('The bearer of these tokens has signed out.');
-    }
     const renewed = await unit.session.ask('refresh', { access, refresh }, refusedSignin);
     assertOfTenant(tenant, renewed.access);
     return renewed;
@@ -79,6 +77,7 @@ export class TenantAuth {
    * @param tokens the refresh token, which would otherwise give new access tokens until it ends
    * @throws ContextMissingError where no `RecordUserGuard` has run
    * @throws ConnectionLostError, RequestTimeoutError when the refresh token could not be revoked; the access token is
+   * @throws what `recordUsers.revocations` throws when it could not keep the sign-out: it holds in this process alone
    */
   async invalidate({ refresh }: { refresh?: string | undefined } = {}): Promise<void> {
     const { caller, session } = this.#unit();
@@ -87,12 +86,10 @@ export class TenantAuth {
         'Nobody is signed in here that could be signed out: put RecordUserGuard on the handler.',
       );
     }
-    await this.#resources.callers.revoke(caller);
-    if (refresh === undefined) return;
-    // One that does not hold (any more) needs no revoking.
-    await session.ask('revoke', { access: caller.token, refresh }, refusedSignin).catch((error: unknown) => {
-      if (!(error instanceof UnauthenticatedError)) throw error;
-    });
+    const revoked = this.#resources.callers.revoke(caller);
+    // Each whatever becomes of the other: one that fails must not keep the other token alive.
+    const [kept, refused] = await Promise.allSettled([revoked, this.#revokeRefresh(session, caller.token, refresh)]);
+    for (const outcome of [kept, refused]) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /**
@@ -102,6 +99,14 @@ export class TenantAuth {
   async evict(user: RecordId): Promise<void> {
     const { id } = this.#unit().requireTenant();
     await this.#resources.callers.closeUser(id, user);
+  }
+
+  async #revokeRefresh(session: SessionHandle, access: string, refresh: string | undefined): Promise<void> {
+    if (refresh === undefined) return;
+    // One that does not hold (any more) needs no revoking.
+    await session.ask('revoke', { access, refresh }, refusedSignin).catch((error: unknown) => {
+      if (!(error instanceof UnauthenticatedError)) throw error;
+    });
   }
 
   async #enter(

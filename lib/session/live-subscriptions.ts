@@ -53,15 +53,24 @@ class LiveQuery implements Dependent {
   release: () => void = () => undefined;
   readonly #transport: RpcTransport;
   readonly #id: Uuid;
-  readonly #session: Uuid;
+  readonly #session: ServerSession;
+  readonly #sessionId: Uuid;
   readonly #epoch: number;
   #hasEnded = false;
 
-  constructor(transport: RpcTransport, id: Uuid, session: Uuid) {
-    this.#transport = transport;
+  /** @param sessionId of the session when it was started */
+  constructor(id: Uuid, session: ServerSession, sessionId: Uuid) {
+    this.#transport = session.transport;
     this.#id = id;
     this.#session = session;
-    this.#epoch = transport.epoch;
+    this.#sessionId = sessionId;
+    this.#epoch = session.transport.epoch;
+  }
+
+  /** Hands a message on, unless it is for somebody whose token has ended meanwhile: then the query ends. */
+  hear(message: LiveMessage, listener: Listener): void {
+    if (message.action !== 'KILLED' && this.#session.isOver) void this.end();
+    else listener(message);
   }
 
   get isGone(): boolean {
@@ -81,7 +90,7 @@ class LiveQuery implements Dependent {
     this.#hasEnded = true;
     for (const listener of this.listeners.keys()) listener({ queryId: this.#id, action: 'KILLED' });
     if (isOnServer) {
-      const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#session };
+      const call = { method: 'query', params: ['KILL $id', { id: this.#id }], session: this.#sessionId };
       await this.#transport.send(call, { isUrgent: true, timeoutMillis: CLEANUP_MILLIS }).catch(() => undefined);
     }
     this.stop();
@@ -162,7 +171,7 @@ export class LiveSubscriptions {
     }
     // The SDK has no such message; it hands on whatever it is given.
     if (restarting.getStore() !== undefined) listener({ queryId: id, action: 'GAP' } as unknown as LiveMessage);
-    const stopHearing = this.#transport.onLive(id, listener);
+    const stopHearing = this.#transport.onLive(id, (message) => query.hear(message, listener));
     query.listeners.set(listener, stopHearing);
     return () => {
       query.listeners.delete(listener);
@@ -222,7 +231,7 @@ export class LiveSubscriptions {
 
   async #start(id: Uuid, session: ServerSession, sessionId: Uuid): Promise<void> {
     this.#forgetGone();
-    const query = new LiveQuery(this.#transport, id, sessionId);
+    const query = new LiveQuery(id, session, sessionId);
     this.#queries.set(id.toString(), query);
     if (restarting.getStore()?.isOver === true) return await query.end();
     try {

@@ -12,9 +12,9 @@ interface Place {
 
 /**
  * Names that are the RPC's own. It takes them in capitals before its small ones, so a variable `NS` that comes from a caller
- * would sign in at another tenant.
+ * would sign in at another tenant; and by `refresh` one comes in without a password.
  */
-const RESERVED = ['ns', 'db', 'ac', 'sc'];
+const RESERVED = ['ns', 'db', 'ac', 'sc', 'refresh'];
 
 /** What SurrealDB 1 called what, for those who come from there. */
 const LEGACY = ['NS', 'DB', 'SC', 'ns', 'db', 'sc', 'scope', 'user', 'pass'];
@@ -83,7 +83,7 @@ function signVariables(variables: unknown): Record<string, unknown> {
   for (const name of Object.keys(variables)) {
     if (!RESERVED.includes(name.toLowerCase())) continue;
     throw new InvalidValueError(
-      `A variable of a sign-in cannot be called "${name}": that is a name of the protocol's own, which says where to sign in.`,
+      `A variable of a sign-in cannot be called "${name}": that is a name of the protocol's own.`,
       { field: name },
     );
   }

@@ -112,12 +112,21 @@ export class ServerSession {
     );
   }
 
+  /** Whether its caller's token is good no more: what goes on on it says nothing from then on. */
+  get isOver(): boolean {
+    const { principal } = this.state;
+    return principal.type === 'caller' && (principal.isRevoked || Date.now() >= principal.expiresAt);
+  }
+
   /**
-   * Signs in again, now, if its time is over and something goes on on it that may never ask for another query: a live query
-   * of a principal that has lost its rights ends by this.
+   * Signs in again, now, if its time will be over before this is called again, and something goes on on it that may never ask
+   * for another query: a live query of a principal that has lost its rights ends by this.
+   * @param withinMillis when it is called again
    */
-  renew(): void {
-    if ((this.#dependents?.size ?? 0) > 0) void this.prepare()?.catch(() => undefined);
+  renew(withinMillis: number): void {
+    if ((this.#dependents?.size ?? 0) === 0) return;
+    if (Date.now() + withinMillis >= this.#goodUntil) this.expire();
+    void this.prepare()?.catch(() => undefined);
   }
 
   /** Sees to it that something on it ends before it does, until the returned function is called. */

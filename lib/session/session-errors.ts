@@ -12,6 +12,11 @@ export function signedOut(tenant?: Tenant): UnauthenticatedError {
   );
 }
 
+/** What is told of a token that AUTHENTICATE has given to another user. */
+export function anotherUser(): UnauthenticatedError {
+  return new UnauthenticatedError('The bearer token has become the token of another user.');
+}
+
 /** What is told of a session that its socket took along while it was being signed in. */
 export function droppedMeanwhile(): ConnectionLostError {
   return new ConnectionLostError('The connection dropped while a session was being signed in', { outcome: 'not-sent' });

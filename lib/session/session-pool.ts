@@ -16,8 +16,8 @@ export interface PoolableSession {
   lastUsedAt: number;
   uses: number;
   retired: boolean;
-  /** Called now and then while it is in use. */
-  renew(): void;
+  /** Called now and then while it is in use, and again after so many milliseconds. */
+  renew(withinMillis: number): void;
   close(because: string): Promise<void>;
 }
 
@@ -28,6 +28,8 @@ export interface SessionPoolOptions extends WaitingOptions {
   idleTimeoutMillis: number;
   /** A session older than this gets no new users, and is closed when the last one leaves. */
   maxLifetimeMillis: number;
+  /** After this time a caller's session signs in again. */
+  recheckMillis: number;
 }
 
 /** A session that somebody asks for. */
@@ -257,17 +259,15 @@ export class SessionPool<Session extends PoolableSession> {
 
   /** One timer for all sessions, and only while there are any; it keeps no process alive. */
   #startSweeper(): NodeJS.Timeout {
-    const { idleTimeoutMillis, maxLifetimeMillis } = this.#options;
-    return setInterval(
-      () => this.#closeIdle(),
-      Math.max(10, Math.min(idleTimeoutMillis, maxLifetimeMillis) / 2),
-    ).unref();
+    const { idleTimeoutMillis, maxLifetimeMillis, recheckMillis } = this.#options;
+    const periodMillis = Math.max(10, Math.min(idleTimeoutMillis, maxLifetimeMillis, recheckMillis) / 2);
+    return setInterval(() => this.#sweep(periodMillis), periodMillis).unref();
   }
 
-  #closeIdle(): void {
+  #sweep(periodMillis: number): void {
     const { idleTimeoutMillis, maxLifetimeMillis } = this.#options;
     const now = Date.now();
-    for (const session of this.#sessions) if (session.uses > 0) session.renew();
+    for (const session of this.#sessions) if (session.uses > 0) session.renew(periodMillis);
     for (const session of [...this.#shared.values()]) {
       if (session.uses > 0) continue;
       if (now - session.lastUsedAt < idleTimeoutMillis && now - session.createdAt < maxLifetimeMillis) continue;

@@ -3,9 +3,10 @@ import type { Tenant } from '../tenant/tenant.js';
 import type { Call, CallOptions } from './call.js';
 import { translateDatabaseError } from './database-errors.js';
 import type { Caller } from './caller.js';
+import type { Identity } from './identity.js';
 import { initialPrincipal, NOBODY, type Principal, sharingKey } from './principal.js';
 import type { ServerSession, SessionState } from './server-session.js';
-import { signedOut } from './session-errors.js';
+import { anotherUser, signedOut } from './session-errors.js';
 import type { SessionPool, SessionRequest } from './session-pool.js';
 
 export interface SlotResources {
@@ -44,6 +45,8 @@ export class SessionSlot {
   /** What the unit has made of its session; undefined as long as it has changed nothing. */
   #changed: SessionState | undefined;
   #arriving: Promise<ServerSession> | undefined;
+  /** As whom its caller was seen first. */
+  #caller: Identity | undefined;
   #cancelWait: ((error: Error) => void) | undefined;
   #closedBecause: string | undefined;
 
@@ -81,7 +84,7 @@ export class SessionSlot {
       const principal = initialPrincipal(tenant, this.#owner.caller);
       if (tenant !== undefined) this.#session = pool.existingShared(sharingKey(tenant, principal));
     }
-    return this.#session?.isReady === true ? pool.retain(this.#session) : undefined;
+    return this.#session?.isReady === true && this.#isSameUser(this.#session) ? pool.retain(this.#session) : undefined;
   }
 
   /**
@@ -94,9 +97,9 @@ export class SessionSlot {
       if ((this.#changed?.principal ?? this.#initialPrincipal()).type === 'nobody') throw signedOut(this.tenant);
       const session = pool.retain(this.#session ?? (await this.arrive()));
       try {
-        if (session.isReady) return session;
-        await session.prepare();
+        if (!session.isReady) await session.prepare();
         this.assertOpen();
+        if (!this.#isSameUser(session)) throw anotherUser();
       } catch (error) {
         void pool.release(session);
         // Another took its place while it was being prepared: that one counts.
@@ -252,6 +255,15 @@ export class SessionSlot {
 
   #request(request: SessionRequest<ServerSession>): ServerSession | Promise<ServerSession> {
     return this.#resources.pool.acquire(request, (cancel) => (this.#cancelWait = cancel));
+  }
+
+  /** By AUTHENTICATE a token can be another user's from one sign-in to the next; a unit of work is one user's. */
+  #isSameUser(session: ServerSession): boolean {
+    const { identity } = session;
+    if (this.#owner.caller === undefined || session.state.principal.type !== 'caller' || identity === undefined)
+      return true;
+    this.#caller ??= identity;
+    return this.#caller === identity || String(this.#caller.record) === String(identity.record);
   }
 
   #initialPrincipal(): Principal {

@@ -1,13 +1,19 @@
 import { type RecordId, ServerError, type Uuid } from 'surrealdb';
 import type { RpcTransport } from '../connection/rpc-transport.js';
 import type { SessionSockets } from '../connection/session-sockets.js';
-import { NotAllowedError, TenantSigninFailedError, UnauthenticatedError } from '../surreal.errors.js';
+import {
+  NotAllowedError,
+  SurrealModuleError,
+  TenantSigninFailedError,
+  UnauthenticatedError,
+} from '../surreal.errors.js';
 import type { Tenant } from '../tenant/tenant.js';
 import type { BearerCredentials } from '../tenant/tenant-credentials.js';
 import type { Caller } from './caller.js';
-import { isUnknownSession } from './database-errors.js';
+import { isUnknownSession, translateDatabaseError } from './database-errors.js';
 import { assertInside, assertTenantPrincipal, enterDatabase, type Identity, readIdentity } from './identity.js';
 import type { SessionState } from './server-session.js';
+import { anotherUser } from './session-errors.js';
 import { readTokenClaims } from './token-claims.js';
 import type { TokenSource } from './token-source.js';
 
@@ -121,13 +127,14 @@ async function signInCaller(
 ): Promise<Identity> {
   caller.assertValid();
   await transport.send({ method: 'authenticate', params: [caller.token], session }).catch((cause: unknown) => {
-    if (!isRefusal(cause)) throw cause;
+    // A conflict or a timeout inside AUTHENTICATE says nothing of the token: nobody is to be signed out for it.
+    if (!isRefusal(cause) || isPassing(cause)) throw cause;
     throw new UnauthenticatedError('The database did not accept the bearer token.', { cause });
   });
   const identity = await lookInside(resources, transport, session, { tenant, target: undefined });
   // By AUTHENTICATE one token can be another user's by now. What has begun as the one must not go on as the other.
   if (before !== undefined && String(before.record) !== String(identity.record)) {
-    throw new UnauthenticatedError('The bearer token has become the token of another user.');
+    throw anotherUser();
   }
   return identity;
 }
@@ -165,6 +172,11 @@ function isAboveDatabases({ credentials }: Tenant, token: string): boolean {
 /** Whether it is the token that the server objects to. */
 function isRefusal(error: unknown): error is ServerError {
   return error instanceof ServerError && !isUnknownSession(error);
+}
+
+function isPassing(cause: ServerError): boolean {
+  const told = translateDatabaseError(cause);
+  return told instanceof SurrealModuleError && told.retryable;
 }
 
 function userIsGone(): UnauthenticatedError {

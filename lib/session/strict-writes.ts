@@ -6,6 +6,8 @@ import type { RpcQueryResult } from './query-connection.js';
 const WRITE = /^(CREATE|INSERT|UPDATE|UPSERT|RELATE|DELETE) /;
 /** With these the database returns no record whatever happens, or may have good reasons to. */
 const MAY_BE_EMPTY = /^INSERT(?: RELATION)? IGNORE | WHERE | RETURN (?:NONE|DIFF)(?: |$)/;
+/** Before a record was made there is none to return, nor after it was deleted. */
+const RETURNS_NOTHING = /^(?:CREATE|INSERT|UPSERT|RELATE) .* RETURN BEFORE(?: |$)|^DELETE .* RETURN AFTER(?: |$)/s;
 /** Of these a record is asked for by its id; without it they may just have found nothing. */
 const NEEDS_ONLY = /^(?:UPDATE|DELETE) (?!ONLY )/;
 const INSERTED = /^INSERT(?: RELATION)?(?: INTO \$\w+)? \$(\w+)/;
@@ -21,7 +23,7 @@ export function assertWritten(
   results: RpcQueryResult[],
 ): void {
   const [, verb] = WRITE.exec(query) ?? [];
-  if (verb === undefined || MAY_BE_EMPTY.test(query) || NEEDS_ONLY.test(query)) return;
+  if (verb === undefined || [MAY_BE_EMPTY, RETURNS_NOTHING, NEEDS_ONLY].some((form) => form.test(query))) return;
   const [answer] = results;
   if (answer?.status !== 'OK') return;
   const written = countOf(answer.result);

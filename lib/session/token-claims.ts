@@ -28,8 +28,9 @@ export function readTokenClaims(token: string): TokenClaims {
   let claims: Record<string, unknown>;
   try {
     claims = decodeJwt(token);
-  } catch (cause) {
-    throw new UnauthenticatedError('The bearer token is malformed.', { cause });
+  } catch {
+    // Without the cause: the parser's own message repeats what it has read.
+    throw new UnauthenticatedError('The bearer token is malformed.');
   }
   const { exp } = claims;
   if (exp !== undefined && typeof exp !== 'number') throw new UnauthenticatedError('The bearer token is malformed.');

@@ -17,6 +17,7 @@ const LIMITS = {
   maxOwnPerTenant: 10,
   idleTimeoutMillis: 60_000,
   maxLifetimeMillis: 60_000,
+  recheckMillis: 60_000,
   acquireTimeoutMillis: 1_000,
   maxInFlight: 10,
   maxInFlightPerTenant: 10,

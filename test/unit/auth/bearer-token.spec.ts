@@ -16,6 +16,7 @@ describe('bearerTokenOf', () => {
   it.each<[string, ExecutionContext, string | undefined]>([
     ['the Authorization header', http({ headers }), 'a.b.c'],
     ['its scheme in another case, with more blanks', http({ headers: { authorization: 'bEaReR   a.b.c  ' } }), 'a.b.c'],
+    ['its scheme and a tab', http({ headers: { authorization: 'Bearer\ta.b.c' } }), 'a.b.c'],
     ['the request of a GraphQL operation', graphql({ headers }), 'a.b.c'],
     ['the handshake of a socket.io client', ws({ handshake: { headers } }), 'a.b.c'],
     ["a socket.io client's own auth", ws({ handshake: { headers: {}, auth: { token: 'a.b.c' } } }), 'a.b.c'],
@@ -36,6 +37,8 @@ describe('bearerTokenOf', () => {
 
   it.each<[string, ExecutionContext]>([
     ['two that differ', http({ headers: { ...headers, cookie: 'token=d.e.f' } })],
+    ['two cookies of the same name', http({ headers: { cookie: 'token=a.b.c; x=1; token=d.e.f' } })],
+    ['a header with a tab, and a cookie', http({ headers: { authorization: 'Bearer\ta.b.c', cookie: 'token=d.e.f' } })],
     ['two in a handshake', ws({ handshake: { headers, auth: { token: 'd.e.f' } } })],
     [
       'a header that came twice',

@@ -44,6 +44,7 @@ describe('SessionPool', () => {
       maxWaitingPerTenant: 1_000,
       idleTimeoutMillis: 60_000,
       maxLifetimeMillis: 60_000,
+      recheckMillis: 60_000,
       acquireTimeoutMillis: 100,
       ...options,
     };

@@ -35,6 +35,12 @@ describe('assertWritten', () => {
     ['CREATE ONLY $a RETURN NONE', {}, undefined],
     ['CREATE ONLY $a RETURN NONE TIMEOUT 1s', {}, undefined],
     ['UPDATE ONLY $a RETURN DIFF', {}, []],
+    // Before it was written there was none, after it was deleted there is none.
+    ['CREATE ONLY $a CONTENT $b RETURN BEFORE', {}, undefined],
+    ['UPSERT ONLY $a MERGE $b RETURN BEFORE', {}, undefined],
+    ['INSERT INTO $t $a RETURN BEFORE', { a: [{}] }, []],
+    ['RELATE  ONLY $a->$b->$c RETURN BEFORE TIMEOUT 1s', { a: 1, c: 1 }, undefined],
+    ['DELETE ONLY $a RETURN AFTER', {}, undefined],
     ['SELECT * FROM $a', {}, []],
     ['RELATE  $a->$b->$c', { a: [1], c: [1, 2] }, [1, 2]],
   ])('lets %s pass', (query, bindings, result) => {
