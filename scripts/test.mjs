@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const ALONE = 'test/(chaos|isolation)/|test/integration/(expiry|faults|leaks|limits|reconnect|shutdown)\\.';
+const ALONE = 'test/(chaos|isolation)/|test/integration/(faults|leaks|limits|reconnect|shutdown)\\.';
 
 const given = process.argv.slice(2);
 const runs =

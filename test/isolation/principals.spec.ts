@@ -152,7 +152,7 @@ it('R6, R8: far fewer sessions than users, who sign out, change theirs and lose 
     const users = [...store.tenants.values()].flatMap((tenant) =>
       Array.from({ length: 8 }, () => ({ tenant, token: newToken(tenant) })),
     );
-    const end = Date.now() + 5_000 * ROUNDS;
+    const end = Date.now() + 3_000 * ROUNDS;
     const seen: Record<string, number> = {};
     const ask = async (path: string, user: (typeof users)[number], value = '', method = 'GET') => {
       const headers = { 'x-tenant-id': user.tenant.id, authorization: `Bearer ${user.token}`, 'x-value': value };
@@ -177,7 +177,7 @@ it('R6, R8: far fewer sessions than users, who sign out, change theirs and lose 
       for (; hasFaults && Date.now() < end; await sleep(1_500)) await dropConnections(database);
     })();
     await Promise.all([...Array.from({ length: 24 }, (_, number) => worker(number)), drops]);
-    expect(seen[200]).toBeGreaterThan(500);
+    expect(seen[200]).toBeGreaterThan(300);
     // Signed out, or the socket was away: nothing else goes wrong.
     expect(Object.keys(seen).filter((status) => !['200', '201', '401', '503'].includes(status))).toEqual([]);
     for (let tries = 0; tries < 200 && tenancy.stats().sessions.inUse > 0; tries++) await sleep(10);
